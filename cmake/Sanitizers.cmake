@@ -1,0 +1,10 @@
+# ADADELTA_SANITIZER=address builds everything with ASan and UBSan, =thread with TSan.
+if(ADADELTA_SANITIZER STREQUAL "address")
+  add_compile_options(-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=address,undefined)
+elseif(ADADELTA_SANITIZER STREQUAL "thread")
+  add_compile_options(-fsanitize=thread -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=thread)
+elseif(NOT ADADELTA_SANITIZER STREQUAL "")
+  message(FATAL_ERROR "ADADELTA_SANITIZER: ${ADADELTA_SANITIZER}, expected empty, address or thread")
+endif()

@@ -1,0 +1,324 @@
+/*
+ * Adadelta.Native: the whole public C ABI.
+ *
+ * Rules that hold for every function:
+ *   - Out-parameters come first. Functions return an adn_status; destroy functions return nothing and take NULL. The few
+ *     functions that cannot fail (version, last error) return their value.
+ *   - On failure nothing has changed, and adn_last_error() names the argument, its value and the bound.
+ *   - NULL data is legal only with a count of 0. Arrays given by the caller are used only until the call returns.
+ *   - Counts are in elements, not bytes. Tensors are dense, row-major ("C order") float32. Images are N x C x H x W.
+ *   - Objects made from a context keep it alive, so they may be destroyed in any order.
+ *   - One object must not be used by two threads at once; different objects may. adn_last_error() is per thread.
+ *
+ * Option structs begin with struct_size and have an _init function that fills in the defaults. A smaller struct from an
+ * older caller is accepted; a larger one is accepted only when the part this library does not know is all zero.
+ */
+#ifndef ADADELTA_ADADELTA_H
+#define ADADELTA_ADADELTA_H
+
+#include <stdint.h>
+
+#if defined(_WIN32)
+#if defined(ADN_BUILDING_LIBRARY)
+#define ADN_API __declspec(dllexport)
+#else
+#define ADN_API __declspec(dllimport)
+#endif
+#else
+#define ADN_API __attribute__((visibility("default")))
+#endif
+
+#if defined(__cplusplus)
+#define ADN_NOEXCEPT noexcept
+extern "C" {
+#else
+#define ADN_NOEXCEPT
+#endif
+
+/* ---- Status and errors ------------------------------------------------------------------------------------------ */
+
+/* Result of a call. The numbers are frozen. */
+typedef int32_t adn_status;
+#define ADN_STATUS_OK 0
+#define ADN_STATUS_INVALID_ARGUMENT 1 /* an argument is out of its bounds; the message names it */
+#define ADN_STATUS_INVALID_STATE 2    /* the call does not fit the object's state, e.g. backward before forward */
+#define ADN_STATUS_UNSUPPORTED 3      /* valid, but not offered by this device or build */
+#define ADN_STATUS_OUT_OF_MEMORY 4
+#define ADN_STATUS_DEVICE_ERROR 5 /* the device or its driver failed */
+#define ADN_STATUS_INTERNAL_ERROR 6
+
+/* Version of this ABI. A caller compiled against another ADN_ABI_VERSION must not go on. */
+#define ADN_ABI_VERSION 1u
+ADN_API uint32_t adn_abi_version(void) ADN_NOEXCEPT;
+
+/* Version of the library, e.g. "0.1.0". Static storage. */
+ADN_API const char* adn_version(void) ADN_NOEXCEPT;
+
+/* Message of the last failed call on this thread, "" when there was none. Valid until the next failing call on this
+ * thread; never allocated, cut at 1,023 bytes. */
+ADN_API const char* adn_last_error(void) ADN_NOEXCEPT;
+
+/* Name of a status, e.g. "invalid argument"; "unknown status" for other numbers. Static storage. */
+ADN_API const char* adn_status_name(adn_status status) ADN_NOEXCEPT;
+
+/* ---- Devices and context ------------------------------------------------------------------------------------------ */
+
+typedef struct adn_context adn_context;
+
+/* Kinds of device. AUTO takes CUDA where it works and the CPU elsewhere. */
+#define ADN_DEVICE_AUTO 0
+#define ADN_DEVICE_CPU 1
+#define ADN_DEVICE_CUDA 2
+
+/* CPU instruction sets, in rising order of preference. AUTO takes the best that the CPU and the system offer. */
+#define ADN_INSTRUCTION_SET_AUTO 0
+#define ADN_INSTRUCTION_SET_BASELINE 1 /* what every CPU of the architecture has */
+#define ADN_INSTRUCTION_SET_AVX2 2     /* AVX2 and FMA */
+#define ADN_INSTRUCTION_SET_AVX512 3   /* AVX-512 F, BW, DQ and VL */
+
+typedef struct adn_context_options {
+  uint32_t struct_size;
+  int32_t device_type;     /* ADN_DEVICE_*; default AUTO */
+  int32_t device_index;    /* which device of that type, from 0; the CPU has one */
+  uint32_t thread_count;   /* CPU threads, 0 <= n <= 256; 0 (default) takes one for each core this process may use */
+  int32_t instruction_set; /* ADN_INSTRUCTION_SET_*; default AUTO; one the CPU lacks is ADN_STATUS_UNSUPPORTED */
+  uint32_t reserved;       /* must be 0 */
+} adn_context_options;
+
+typedef struct adn_context_info {
+  uint32_t struct_size;
+  int32_t device_type; /* never AUTO */
+  int32_t device_index;
+  uint32_t thread_count;
+  int32_t instruction_set; /* never AUTO */
+  uint32_t reserved;
+  char device_name[128];         /* e.g. "AMD EPYC", UTF-8, 0-terminated */
+  char instruction_set_name[32]; /* "baseline", "AVX2+FMA" or "AVX-512" */
+} adn_context_info;
+
+ADN_API adn_status adn_context_options_init(adn_context_options* options, uint32_t struct_size) ADN_NOEXCEPT;
+
+/* Makes a context: one device and its threads. options may be NULL for the defaults.
+ * Errors: INVALID_ARGUMENT, UNSUPPORTED (device or instruction set not here; the message says why), OUT_OF_MEMORY. */
+ADN_API adn_status adn_context_create(adn_context** context, const adn_context_options* options) ADN_NOEXCEPT;
+ADN_API void adn_context_destroy(adn_context* context) ADN_NOEXCEPT;
+ADN_API adn_status adn_context_get_info(adn_context_info* info, const adn_context* context) ADN_NOEXCEPT;
+
+/* Why a backend ("cpu", "cuda") cannot be used here: "" when it can. The text is static or valid until the next call of
+ * this function on this thread. */
+ADN_API adn_status adn_backend_reason(const char** reason, const char* backend) ADN_NOEXCEPT;
+
+/* ---- Random numbers --------------------------------------------------------------------------------------------------
+ * Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011). The generator has no state: the
+ * 32-bit word at a place depends on (seed, stream, place) alone. */
+
+/* Words [offset, offset + count) of the sequence (seed, stream). */
+ADN_API adn_status adn_random_bits(uint32_t* bits, uint64_t count, uint64_t seed, uint64_t stream,
+                                   uint64_t offset) ADN_NOEXCEPT;
+
+/* A uniformly drawn permutation of 0 … count-1 (Fisher-Yates, unbiased). count <= 2^32 - 1. */
+ADN_API adn_status adn_random_permutation(uint32_t* order, uint64_t count, uint64_t seed, uint64_t stream) ADN_NOEXCEPT;
+
+/* ---- Tensor ------------------------------------------------------------------------------------------------------------ */
+
+typedef struct adn_tensor adn_tensor;
+
+#define ADN_MAX_RANK 8
+
+/* A tensor of zeros on the context's device. rank 0 (shape NULL) is a scalar; every extent >= 1. */
+ADN_API adn_status adn_tensor_create(adn_tensor** tensor, adn_context* context, const uint64_t* shape,
+                                     uint32_t rank) ADN_NOEXCEPT;
+ADN_API void adn_tensor_destroy(adn_tensor* tensor) ADN_NOEXCEPT;
+
+/* Writes the rank and the extents; shape must have room for ADN_MAX_RANK numbers. */
+ADN_API adn_status adn_tensor_get_shape(uint32_t* rank, uint64_t* shape, const adn_tensor* tensor) ADN_NOEXCEPT;
+
+/* Copies all elements out of or into the tensor, in row-major order. count must be the tensor's element count. */
+ADN_API adn_status adn_tensor_read(float* data, uint64_t count, const adn_tensor* tensor) ADN_NOEXCEPT;
+ADN_API adn_status adn_tensor_write(adn_tensor* tensor, const float* data, uint64_t count) ADN_NOEXCEPT;
+ADN_API adn_status adn_tensor_fill(adn_tensor* tensor, float value) ADN_NOEXCEPT;
+
+/* ---- Network -------------------------------------------------------------------------------------------------------------
+ * A feed-forward network planned once for a largest batch. Forward, backward and step allocate nothing. */
+
+typedef struct adn_network adn_network;
+
+/* Layer kinds, each as PyTorch's module of that name. Image layers take C x H x W, Linear takes a flat vector. */
+#define ADN_LAYER_CONV2D 1  /* name, out_features (channels), kernel, stride, padding, dilation, bias */
+#define ADN_LAYER_MAXPOOL2D 2 /* kernel, stride, padding <= kernel/2; the first maximum in row-major order wins */
+#define ADN_LAYER_AVGPOOL2D 3 /* kernel, stride, padding <= kernel/2; padding counts in the mean */
+#define ADN_LAYER_RELU 4
+#define ADN_LAYER_FLATTEN 5 /* C x H x W to a vector, channel-major */
+#define ADN_LAYER_LINEAR 6  /* name, out_features, bias */
+#define ADN_LAYER_DROPOUT 7 /* probability in [0, 1): scaled by 1/(1-p) in training, the identity in evaluation */
+
+typedef struct adn_layer {
+  uint32_t struct_size;
+  int32_t kind;          /* ADN_LAYER_* */
+  const char* name;      /* 1 to 63 of [A-Za-z0-9_-.]; NULL numbers by kind: conv1, pool1, relu1, flatten1, fc1, dropout1 */
+  uint64_t out_features; /* output channels of Conv2d, output features of Linear */
+  uint64_t kernel[2];    /* height, width, here and below; default 1 */
+  uint64_t stride[2];    /* default 1; for pooling 0 (default) means the kernel */
+  uint64_t padding[2];   /* default 0 */
+  uint64_t dilation[2];  /* default 1; Conv2d only */
+  float probability;     /* Dropout; default 0.5 */
+  int32_t bias;          /* Conv2d and Linear: 1 (default) or 0 */
+} adn_layer;
+
+ADN_API adn_status adn_layer_init(adn_layer* layer, uint32_t struct_size, int32_t kind) ADN_NOEXCEPT;
+
+/* Reduction of the softmax cross-entropy over the batch. */
+#define ADN_REDUCTION_MEAN 0
+#define ADN_REDUCTION_SUM 1
+
+typedef struct adn_network_options {
+  uint32_t struct_size;
+  int32_t reduction;       /* ADN_REDUCTION_*; default MEAN */
+  uint64_t input_shape[3]; /* channels, height, width of one image, each >= 1; no default */
+  uint64_t max_batch_size; /* >= 1; default 64 */
+  uint64_t seed;           /* of the initial weights and of dropout; default 0 */
+  int32_t input_gradient;  /* 1: backward also computes the loss's gradient by the input; default 0 */
+  uint32_t reserved;       /* must be 0 */
+} adn_network_options;
+
+ADN_API adn_status adn_network_options_init(adn_network_options* options, uint32_t struct_size) ADN_NOEXCEPT;
+
+/* Plans a network. Each layer carries its own struct_size, the same in all of them: it is the array's stride.
+ * The network's output must be a flat vector (the logits) or an image, read as a vector of C*H*W logits.
+ * Weights and biases start as PyTorch's do, U(-1/sqrt(fan_in), 1/sqrt(fan_in)), drawn from the seed.
+ * Errors: INVALID_ARGUMENT names the layer and the shapes that do not fit; OUT_OF_MEMORY. */
+ADN_API adn_status adn_network_create(adn_network** network, adn_context* context, const adn_layer* layers,
+                                      uint64_t layer_count, const adn_network_options* options) ADN_NOEXCEPT;
+ADN_API void adn_network_destroy(adn_network* network) ADN_NOEXCEPT;
+
+typedef struct adn_network_info {
+  uint32_t struct_size;
+  uint32_t layer_count;
+  uint64_t input_shape[3];  /* channels, height, width */
+  uint64_t output_count;    /* logits an image */
+  uint64_t max_batch_size;
+  uint64_t parameter_count; /* tensors, not elements */
+  uint64_t memory_bytes;    /* held by parameters, gradients, activations and workspaces */
+  int32_t reduction;
+  uint32_t reserved;
+} adn_network_info;
+
+ADN_API adn_status adn_network_get_info(adn_network_info* info, const adn_network* network) ADN_NOEXCEPT;
+
+typedef struct adn_layer_info {
+  uint32_t struct_size;
+  int32_t kind;             /* ADN_LAYER_* */
+  uint64_t output_shape[3]; /* channels, height, width; features, 1, 1 after Flatten and Linear */
+  uint64_t parameter_elements;
+  char name[64];
+  int32_t has_activation; /* 1: adn_network_read_activation can read this layer's output */
+  uint32_t reserved;
+} adn_layer_info;
+
+ADN_API adn_status adn_network_get_layer(adn_layer_info* info, const adn_network* network, uint64_t index) ADN_NOEXCEPT;
+
+/* Parameters in the order of the layers, weight before bias, named as in PyTorch: "conv1.weight", "conv1.bias".
+ * Shapes are PyTorch's: Conv2d [out, in, kh, kw], Linear [out, in], bias [out].
+ * The two tensors are new handles on the network's own storage: what is written through them is what the network uses.
+ * Either may be NULL when it is not wanted. name is valid as long as the network. */
+ADN_API adn_status adn_network_get_parameter(adn_tensor** value, adn_tensor** gradient, const char** name,
+                                             const adn_network* network, uint64_t index) ADN_NOEXCEPT;
+ADN_API adn_status adn_network_find_parameter(uint64_t* index, const adn_network* network,
+                                              const char* name) ADN_NOEXCEPT;
+
+/* Modes of a forward pass. */
+#define ADN_MODE_EVALUATE 0 /* dropout is the identity; no backward afterwards */
+#define ADN_MODE_TRAIN 1    /* dropout draws; keeps what backward needs */
+
+/* Forward pass over batch_size images, 1 <= batch_size <= max_batch_size. input: [batch_size, C, H, W], input_count its
+ * element count. output: [batch_size, output_count], or NULL with output_total 0 when it is not wanted. */
+ADN_API adn_status adn_network_forward(float* output, uint64_t output_total, adn_network* network, const float* input,
+                                       uint64_t input_count, uint64_t batch_size, int32_t mode) ADN_NOEXCEPT;
+
+/* Softmax cross-entropy of the last forward pass against class indices, 0 <= label < output_count, label_count its batch
+ * size. The log-sum-exp is taken after the row's maximum has been subtracted; the sum over the batch is in double. */
+ADN_API adn_status adn_network_loss(float* loss, adn_network* network, const int32_t* labels,
+                                    uint64_t label_count) ADN_NOEXCEPT;
+
+/* Backward pass of the last forward pass in mode TRAIN. output_gradient: [batch_size, output_count], or NULL with count 0
+ * to start from the last adn_network_loss. Parameter gradients are overwritten, not added to.
+ * Errors: INVALID_STATE when there is no forward pass in mode TRAIN, or no loss, to go back from. */
+ADN_API adn_status adn_network_backward(adn_network* network, const float* output_gradient,
+                                        uint64_t output_gradient_count) ADN_NOEXCEPT;
+
+/* Gradient of the loss by the input of the last backward pass, [batch_size, C, H, W].
+ * Errors: INVALID_STATE when the network was made without input_gradient or there was no backward pass. */
+ADN_API adn_status adn_network_read_input_gradient(float* data, uint64_t count,
+                                                   const adn_network* network) ADN_NOEXCEPT;
+
+/* Output of a layer in the last forward pass, [batch_size, C, H, W]. Outputs that a fused operation keeps in registers
+ * are never written (adn_layer_info.has_activation is 0). Errors: UNSUPPORTED for those, INVALID_STATE before forward. */
+ADN_API adn_status adn_network_read_activation(float* data, uint64_t count, const adn_network* network,
+                                               uint64_t layer_index) ADN_NOEXCEPT;
+
+/* Number of forward passes in mode TRAIN so far: with the seed it determines what dropout draws next, so setting it resumes
+ * a run exactly. */
+ADN_API adn_status adn_network_get_step(uint64_t* step, const adn_network* network) ADN_NOEXCEPT;
+ADN_API adn_status adn_network_set_step(adn_network* network, uint64_t step) ADN_NOEXCEPT;
+
+/* ---- Adadelta ----------------------------------------------------------------------------------------------------------------
+ * torch.optim.Adadelta (Zeiler, arXiv 1212.5701), for each element, in this order:
+ *   g = -g if maximize; g += weight_decay*p; v = rho*v + (1-rho)*g*g; d = sqrt(u+eps)/sqrt(v+eps)*g;
+ *   u = rho*u + (1-rho)*d*d; p -= lr*d
+ * with v = square_avg and u = acc_delta. */
+
+typedef struct adn_adadelta adn_adadelta;
+
+typedef struct adn_adadelta_options {
+  uint32_t struct_size;
+  int32_t maximize;    /* 0 (default) or 1 */
+  double lr;           /* default 1, finite, >= 0 */
+  double rho;          /* default 0.9, 0 <= rho <= 1 */
+  double eps;          /* default 1e-6, finite, >= 0 */
+  double weight_decay; /* default 0, finite, >= 0 */
+} adn_adadelta_options;
+
+ADN_API adn_status adn_adadelta_options_init(adn_adadelta_options* options, uint32_t struct_size) ADN_NOEXCEPT;
+
+/* An optimizer without parameters. options are the defaults of its groups; NULL takes PyTorch's. */
+ADN_API adn_status adn_adadelta_create(adn_adadelta** optimizer, adn_context* context,
+                                       const adn_adadelta_options* options) ADN_NOEXCEPT;
+ADN_API void adn_adadelta_destroy(adn_adadelta* optimizer) ADN_NOEXCEPT;
+
+/* Adds a group of parameters with its own options (NULL: the optimizer's) and zero state. parameters[i] and gradients[i]
+ * have equal shapes and stand on the optimizer's context; the optimizer keeps their storage alive. group may be NULL.
+ * Errors: INVALID_ARGUMENT for a shape or context that differs, for no parameters, and for one already in a group. */
+ADN_API adn_status adn_adadelta_add_group(uint64_t* group, adn_adadelta* optimizer, adn_tensor* const* parameters,
+                                          adn_tensor* const* gradients, uint64_t count,
+                                          const adn_adadelta_options* options) ADN_NOEXCEPT;
+
+/* Options of a group, e.g. for a schedule on lr. Groups count from 0 in the order they were added. */
+ADN_API adn_status adn_adadelta_get_group_count(uint64_t* count, const adn_adadelta* optimizer) ADN_NOEXCEPT;
+ADN_API adn_status adn_adadelta_get_options(adn_adadelta_options* options, const adn_adadelta* optimizer,
+                                            uint64_t group) ADN_NOEXCEPT;
+ADN_API adn_status adn_adadelta_set_options(adn_adadelta* optimizer, uint64_t group,
+                                            const adn_adadelta_options* options) ADN_NOEXCEPT;
+
+/* Updates every parameter of every group in one pass. Gradients are not changed. */
+ADN_API adn_status adn_adadelta_step(adn_adadelta* optimizer) ADN_NOEXCEPT;
+
+/* State of a parameter, by its place over all groups in the order they were added: new handles on the optimizer's own
+ * storage. Either may be NULL when it is not wanted. */
+ADN_API adn_status adn_adadelta_get_state(adn_tensor** square_avg, adn_tensor** acc_delta,
+                                          const adn_adadelta* optimizer, uint64_t index) ADN_NOEXCEPT;
+
+/* Number of steps taken, as PyTorch's state["step"]. */
+ADN_API adn_status adn_adadelta_get_step(uint64_t* step, const adn_adadelta* optimizer) ADN_NOEXCEPT;
+ADN_API adn_status adn_adadelta_set_step(adn_adadelta* optimizer, uint64_t step) ADN_NOEXCEPT;
+
+/* One whole training step: forward in mode TRAIN, loss, backward, Adadelta. *loss is the loss before the update.
+ * The optimizer must stand on the network's context. A label out of range is refused before anything has changed. */
+ADN_API adn_status adn_network_train_step(float* loss, adn_network* network, adn_adadelta* optimizer,
+                                          const float* input, uint64_t input_count, const int32_t* labels,
+                                          uint64_t batch_size) ADN_NOEXCEPT;
+
+#if defined(__cplusplus)
+}
+#endif
+
+#endif /* ADADELTA_ADADELTA_H */
