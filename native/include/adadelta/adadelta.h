@@ -144,7 +144,7 @@ ADN_API adn_status adn_tensor_fill(adn_tensor* tensor, float value) ADN_NOEXCEPT
 typedef struct adn_network adn_network;
 
 /* Layer kinds, each as PyTorch's module of that name. Image layers take C x H x W, Linear takes a flat vector. */
-#define ADN_LAYER_CONV2D 1  /* name, out_features (channels), kernel, stride, padding, dilation, bias */
+#define ADN_LAYER_CONV2D 1    /* name, out_features (channels), kernel, stride, padding, dilation, bias */
 #define ADN_LAYER_MAXPOOL2D 2 /* kernel, stride, padding <= kernel/2; the first maximum in row-major order wins */
 #define ADN_LAYER_AVGPOOL2D 3 /* kernel, stride, padding <= kernel/2; padding counts in the mean */
 #define ADN_LAYER_RELU 4
@@ -154,8 +154,8 @@ typedef struct adn_network adn_network;
 
 typedef struct adn_layer {
   uint32_t struct_size;
-  int32_t kind;          /* ADN_LAYER_* */
-  const char* name;      /* 1 to 63 of [A-Za-z0-9_-.]; NULL numbers by kind: conv1, pool1, relu1, flatten1, fc1, dropout1 */
+  int32_t kind;     /* ADN_LAYER_* */
+  const char* name; /* 1 to 63 of [A-Za-z0-9_-.]; NULL numbers by kind: conv1, pool1, relu1, flatten1, fc1, dropout1 */
   uint64_t out_features; /* output channels of Conv2d, output features of Linear */
   uint64_t kernel[2];    /* height, width, here and below; default 1 */
   uint64_t stride[2];    /* default 1; for pooling 0 (default) means the kernel */
@@ -194,8 +194,8 @@ ADN_API void adn_network_destroy(adn_network* network) ADN_NOEXCEPT;
 typedef struct adn_network_info {
   uint32_t struct_size;
   uint32_t layer_count;
-  uint64_t input_shape[3];  /* channels, height, width */
-  uint64_t output_count;    /* logits an image */
+  uint64_t input_shape[3]; /* channels, height, width */
+  uint64_t output_count;   /* logits an image */
   uint64_t max_batch_size;
   uint64_t parameter_count; /* tensors, not elements */
   uint64_t memory_bytes;    /* held by parameters, gradients, activations and workspaces */
