@@ -1,0 +1,93 @@
+using System.Runtime.InteropServices;
+using Adadelta.Native.Interop;
+
+namespace Adadelta.Native;
+
+/// <summary>
+/// One device and its threads: what tensors, networks and optimizers are made on. Those keep the native context alive, so
+/// the objects may be disposed in any order.
+/// </summary>
+/// <remarks>One object must not be used by two threads at once; different objects may.</remarks>
+public sealed unsafe class ComputeContext : IDisposable
+{
+    private readonly ContextHandle _handle;
+    private readonly Device _device;
+    private readonly string _deviceName;
+    private readonly int _threadCount;
+    private readonly InstructionSet _instructionSet;
+    private readonly string _instructionSetName;
+
+    private ComputeContext(ContextHandle handle)
+    {
+        _handle = handle;
+        adn_context_info info = default;
+        info.struct_size = (uint)sizeof(adn_context_info);
+        Status.ThrowIfFailed(NativeMethods.adn_context_get_info(&info, handle));
+        _device = new Device((DeviceType)info.device_type, info.device_index);
+        _deviceName = Marshal.PtrToStringUTF8((nint)info.device_name) ?? "";
+        _threadCount = (int)info.thread_count;
+        _instructionSet = (InstructionSet)info.instruction_set;
+        _instructionSetName = Marshal.PtrToStringUTF8((nint)info.instruction_set_name) ?? "";
+    }
+
+    /// <summary>The device that was taken; its type is never <see cref="DeviceType.Auto"/>.</summary>
+    /// <exception cref="ObjectDisposedException">The context is disposed.</exception>
+    public Device Device => Live()._device;
+
+    /// <summary>The device's own name, e.g. <c>AMD EPYC</c>.</summary>
+    /// <exception cref="ObjectDisposedException">The context is disposed.</exception>
+    public string DeviceName => Live()._deviceName;
+
+    /// <summary>Number of CPU threads that work is spread over. Results do not depend on it.</summary>
+    /// <exception cref="ObjectDisposedException">The context is disposed.</exception>
+    public int ThreadCount => Live()._threadCount;
+
+    /// <summary>The CPU instruction set in use; never <see cref="Native.InstructionSet.Auto"/>.</summary>
+    /// <exception cref="ObjectDisposedException">The context is disposed.</exception>
+    public InstructionSet InstructionSet => Live()._instructionSet;
+
+    /// <summary>Name of the instruction set in use, e.g. <c>AVX2+FMA</c>.</summary>
+    /// <exception cref="ObjectDisposedException">The context is disposed.</exception>
+    public string InstructionSetName => Live()._instructionSetName;
+
+    internal ContextHandle Handle => Live()._handle;
+
+    /// <summary>Makes a context.</summary>
+    /// <param name="device">The device; the default takes CUDA where it works and the CPU elsewhere.</param>
+    /// <param name="threads">CPU threads, 0 to 256; 0 takes one for each core that this process may use.</param>
+    /// <param name="instructionSet">CPU instruction set; the default takes the best there is.</param>
+    /// <returns>The context, which the caller disposes.</returns>
+    /// <exception cref="ArgumentException">An argument is out of its bounds.</exception>
+    /// <exception cref="NotSupportedException">The device or the instruction set is not here; the message says why.</exception>
+    /// <exception cref="OutOfMemoryException">There is no memory for it.</exception>
+    /// <exception cref="DllNotFoundException">The native library cannot be loaded; the message lists every path tried and why each failed.</exception>
+    public static ComputeContext Create(
+        Device device = default, int threads = 0, InstructionSet instructionSet = InstructionSet.Auto)
+    {
+        adn_context_options options;
+        Status.ThrowIfFailed(NativeMethods.adn_context_options_init(&options, (uint)sizeof(adn_context_options)));
+        options.device_type = (int)device.Type;
+        options.device_index = device.Index;
+        options.thread_count = (uint)Require.AtLeast(0, threads);
+        options.instruction_set = (int)instructionSet;
+        Status.ThrowIfFailed(NativeMethods.adn_context_create(out var handle, &options));
+        try
+        {
+            return new ComputeContext(handle);
+        }
+        catch
+        {
+            handle.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Lets go of the device. What was made on the context goes on working.</summary>
+    public void Dispose() => _handle.Dispose();
+
+    private ComputeContext Live()
+    {
+        ObjectDisposedException.ThrowIf(_handle.IsClosed, this);
+        return this;
+    }
+}

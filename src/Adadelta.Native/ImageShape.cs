@@ -1,0 +1,18 @@
+using System.Globalization;
+
+namespace Adadelta.Native;
+
+/// <summary>Shape of one image or of one layer's output for one image. A flat vector is <c>features x 1 x 1</c>.</summary>
+/// <param name="Channels">Number of channels, or of features.</param>
+/// <param name="Height">Number of rows.</param>
+/// <param name="Width">Number of columns.</param>
+public readonly record struct ImageShape(int Channels, int Height, int Width)
+{
+    /// <summary>Number of elements of one image.</summary>
+    /// <exception cref="OverflowException">It is larger than <see cref="int.MaxValue"/>.</exception>
+    public int Count => checked(Channels * Height * Width);
+
+    /// <summary>The shape as the error messages write it, e.g. <c>1x28x28</c>.</summary>
+    /// <returns>The text.</returns>
+    public override string ToString() => string.Create(CultureInfo.InvariantCulture, $"{Channels}x{Height}x{Width}");
+}

@@ -1,0 +1,31 @@
+using System.Runtime.InteropServices;
+
+namespace Adadelta.Native.Interop;
+
+internal sealed class TensorHandle : NativeHandle
+{
+    protected override void Destroy(nint pointer) => NativeMethods.adn_tensor_destroy(pointer);
+}
+
+internal static unsafe partial class NativeMethods
+{
+    internal const int ADN_MAX_RANK = 8;
+
+    [LibraryImport(Library)]
+    internal static partial int adn_tensor_create(out TensorHandle tensor, ContextHandle context, ulong* shape, uint rank);
+
+    [LibraryImport(Library)]
+    internal static partial void adn_tensor_destroy(nint tensor);
+
+    [LibraryImport(Library)]
+    internal static partial int adn_tensor_get_shape(uint* rank, ulong* shape, TensorHandle tensor);
+
+    [LibraryImport(Library)]
+    internal static partial int adn_tensor_read(float* data, ulong count, TensorHandle tensor);
+
+    [LibraryImport(Library)]
+    internal static partial int adn_tensor_write(TensorHandle tensor, float* data, ulong count);
+
+    [LibraryImport(Library)]
+    internal static partial int adn_tensor_fill(TensorHandle tensor, float value);
+}

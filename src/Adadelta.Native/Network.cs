@@ -1,0 +1,280 @@
+using System.Runtime.InteropServices;
+using Adadelta.Native.Interop;
+
+namespace Adadelta.Native;
+
+/// <summary>
+/// A feed-forward network with a softmax cross-entropy loss, planned once for a largest batch: forward, backward and step
+/// allocate nothing. Made by <see cref="NetworkBuilder"/>.
+/// </summary>
+/// <remarks>
+/// Spans are used only until the call returns. What fails has changed nothing. The same seed and inputs give the same bits
+/// whatever the number of threads. One object must not be used by two threads at once; different objects may.
+/// </remarks>
+public sealed unsafe class Network : IDisposable
+{
+    private readonly NetworkHandle _handle;
+    private readonly ComputeContext _context;
+    private readonly ImageShape _inputShape;
+    private readonly int _outputCount;
+    private readonly int _maxBatchSize;
+    private readonly long _memoryBytes;
+    private readonly Reduction _reduction;
+    private readonly List<LayerInfo> _layers = [];
+    private readonly List<Parameter> _parameters = [];
+
+    internal Network(ComputeContext context, NetworkHandle handle)
+    {
+        _context = context;
+        _handle = handle;
+        try
+        {
+            adn_network_info info = default;
+            info.struct_size = (uint)sizeof(adn_network_info);
+            Status.ThrowIfFailed(NativeMethods.adn_network_get_info(&info, handle));
+            _inputShape = ToImageShape(info.input_shape);
+            _outputCount = checked((int)info.output_count);
+            _maxBatchSize = checked((int)info.max_batch_size);
+            _memoryBytes = checked((long)info.memory_bytes);
+            _reduction = (Reduction)info.reduction;
+            for (ulong i = 0; i < info.layer_count; i++)
+            {
+                _layers.Add(GetLayer(i));
+            }
+            for (ulong i = 0; i < info.parameter_count; i++)
+            {
+                _parameters.Add(GetParameter(i));
+            }
+        }
+        catch
+        {
+            Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>The context that the network was made on.</summary>
+    /// <exception cref="ObjectDisposedException">The network is disposed.</exception>
+    public ComputeContext Context => Live()._context;
+
+    /// <summary>Shape of one input image.</summary>
+    /// <exception cref="ObjectDisposedException">The network is disposed.</exception>
+    public ImageShape InputShape => Live()._inputShape;
+
+    /// <summary>Number of outputs (logits) for an image.</summary>
+    /// <exception cref="ObjectDisposedException">The network is disposed.</exception>
+    public int OutputCount => Live()._outputCount;
+
+    /// <summary>Largest batch that the network was planned for.</summary>
+    /// <exception cref="ObjectDisposedException">The network is disposed.</exception>
+    public int MaxBatchSize => Live()._maxBatchSize;
+
+    /// <summary>Bytes held by parameters, gradients, activations and workspaces.</summary>
+    /// <exception cref="ObjectDisposedException">The network is disposed.</exception>
+    public long MemoryBytes => Live()._memoryBytes;
+
+    /// <summary>How the loss of a batch is made from those of its images.</summary>
+    /// <exception cref="ObjectDisposedException">The network is disposed.</exception>
+    public Reduction Reduction => Live()._reduction;
+
+    /// <summary>The parameters in the order of the layers, weight before bias. They are disposed with the network.</summary>
+    /// <exception cref="ObjectDisposedException">The network is disposed.</exception>
+    public IReadOnlyList<Parameter> Parameters => Live()._parameters.AsReadOnly();
+
+    /// <summary>The layers, first to last.</summary>
+    /// <exception cref="ObjectDisposedException">The network is disposed.</exception>
+    public IReadOnlyList<LayerInfo> Layers => Live()._layers.AsReadOnly();
+
+    /// <summary>
+    /// Number of forward passes in training so far. With the seed it determines what dropout draws next, so setting it, and
+    /// the parameters, resumes a run exactly.
+    /// </summary>
+    /// <exception cref="ArgumentOutOfRangeException">The value is negative.</exception>
+    /// <exception cref="ObjectDisposedException">The network is disposed.</exception>
+    public long Step
+    {
+        get
+        {
+            ulong step;
+            Status.ThrowIfFailed(NativeMethods.adn_network_get_step(&step, Handle));
+            return checked((long)step);
+        }
+
+        set => Status.ThrowIfFailed(NativeMethods.adn_network_set_step(Handle, Require.AtLeast(0, value, nameof(Step))));
+    }
+
+    private NetworkHandle Handle => Live()._handle;
+
+    /// <summary>Finds a parameter by its name.</summary>
+    /// <param name="name">Its name, e.g. <c>conv1.weight</c>.</param>
+    /// <returns>The parameter, which is disposed with the network.</returns>
+    /// <exception cref="ArgumentException">The network has no parameter of that name; the message lists those it has.</exception>
+    /// <exception cref="ObjectDisposedException">The network is disposed.</exception>
+    public Parameter GetParameter(string name)
+    {
+        ArgumentNullException.ThrowIfNull(name);
+        return Parameters.FirstOrDefault(parameter => parameter.Name == name)
+            ?? throw new ArgumentException(
+                $"name: \"{name}\", expected one of {string.Join(", ", _parameters.Select(parameter => parameter.Name))}", nameof(name));
+    }
+
+    /// <summary>Forward pass over a batch.</summary>
+    /// <param name="input">
+    /// The images, [batch, channels, height, width] in row-major order. Its length sets the batch size, from 1 to
+    /// <see cref="MaxBatchSize"/>.
+    /// </param>
+    /// <param name="output">Takes the logits, [batch, <see cref="OutputCount"/>]; empty when they are not wanted.</param>
+    /// <param name="training">
+    /// True: dropout draws, and what <see cref="Backward()"/> needs is kept. False: dropout is the identity, and no backward
+    /// pass may follow.
+    /// </param>
+    /// <exception cref="ArgumentException">A length does not fit, or the batch is larger than <see cref="MaxBatchSize"/>.</exception>
+    /// <exception cref="ObjectDisposedException">The network is disposed.</exception>
+    public void Forward(ReadOnlySpan<float> input, Span<float> output, bool training = false)
+    {
+        var handle = Handle;
+        var image = _inputShape.Count;
+        var batchSize = input.Length / image;
+        if (batchSize * image != input.Length)
+        {
+            throw new ArgumentException(
+                $"input: {input.Length} elements, expected a multiple of {image} ({_inputShape})", nameof(input));
+        }
+        var mode = training ? NativeMethods.ADN_MODE_TRAIN : NativeMethods.ADN_MODE_EVALUATE;
+        fixed (float* inputPointer = input, outputPointer = output)
+        {
+            Status.ThrowIfFailed(NativeMethods.adn_network_forward(
+                outputPointer, (ulong)output.Length, handle, inputPointer, (ulong)input.Length, (ulong)batchSize, mode));
+        }
+    }
+
+    /// <summary>Softmax cross-entropy of the last forward pass.</summary>
+    /// <param name="labels">The class of each image of the batch, 0 &lt;= label &lt; <see cref="OutputCount"/>.</param>
+    /// <returns>The loss, in nats, reduced over the batch as <see cref="Reduction"/> says.</returns>
+    /// <exception cref="ArgumentException">A label is out of range, or their number is not the batch size.</exception>
+    /// <exception cref="InvalidOperationException">There was no forward pass.</exception>
+    /// <exception cref="ObjectDisposedException">The network is disposed.</exception>
+    public float Loss(ReadOnlySpan<int> labels)
+    {
+        float loss;
+        fixed (int* pointer = labels)
+        {
+            Status.ThrowIfFailed(NativeMethods.adn_network_loss(&loss, Handle, pointer, (ulong)labels.Length));
+        }
+        return loss;
+    }
+
+    /// <summary>Backward pass from the last <see cref="Loss"/>. Gradients are overwritten, not added to.</summary>
+    /// <exception cref="InvalidOperationException">There is no forward pass in training, or no loss, to go back from.</exception>
+    /// <exception cref="ObjectDisposedException">The network is disposed.</exception>
+    public void Backward() => Status.ThrowIfFailed(NativeMethods.adn_network_backward(Handle, null, 0));
+
+    /// <summary>Backward pass from a gradient by the network's output. Gradients are overwritten, not added to.</summary>
+    /// <param name="outputGradient">The gradient, [batch, <see cref="OutputCount"/>].</param>
+    /// <exception cref="ArgumentException">Its length does not fit the last forward pass.</exception>
+    /// <exception cref="InvalidOperationException">There is no forward pass in training to go back from.</exception>
+    /// <exception cref="ObjectDisposedException">The network is disposed.</exception>
+    public void Backward(ReadOnlySpan<float> outputGradient)
+    {
+        var handle = Handle;
+        // To the native side nothing means "from the loss", which is the other overload.
+        if (outputGradient.IsEmpty)
+        {
+            throw new ArgumentException($"outputGradient: 0 elements, expected batch * {_outputCount}", nameof(outputGradient));
+        }
+        fixed (float* pointer = outputGradient)
+        {
+            Status.ThrowIfFailed(NativeMethods.adn_network_backward(handle, pointer, (ulong)outputGradient.Length));
+        }
+    }
+
+    /// <summary>
+    /// One whole training step in one native call: forward pass, loss, backward pass, update. It allocates no managed memory.
+    /// </summary>
+    /// <param name="optimizer">Updates the parameters; it must stand on the network's context.</param>
+    /// <param name="input">The images, [batch, channels, height, width] in row-major order.</param>
+    /// <param name="labels">The class of each image; their number, from 1 to <see cref="MaxBatchSize"/>, is the batch size.</param>
+    /// <returns>The loss before the update, in nats, reduced over the batch as <see cref="Reduction"/> says.</returns>
+    /// <exception cref="ArgumentException">A length or a label is out of its bounds, or the contexts differ; nothing has changed.</exception>
+    /// <exception cref="ObjectDisposedException">The network or the optimizer is disposed.</exception>
+    public float TrainStep(AdadeltaOptimizer optimizer, ReadOnlySpan<float> input, ReadOnlySpan<int> labels)
+    {
+        ArgumentNullException.ThrowIfNull(optimizer);
+        float loss;
+        fixed (float* inputPointer = input)
+        fixed (int* labelsPointer = labels)
+        {
+            Status.ThrowIfFailed(NativeMethods.adn_network_train_step(
+                &loss, Handle, optimizer.Handle, inputPointer, (ulong)input.Length, labelsPointer, (ulong)labels.Length));
+        }
+        return loss;
+    }
+
+    /// <summary>Reads the loss's gradient by the input of the last backward pass.</summary>
+    /// <param name="destination">Takes the gradient, [batch, channels, height, width].</param>
+    /// <exception cref="ArgumentException">Its length does not fit the last batch.</exception>
+    /// <exception cref="InvalidOperationException">The network was built without it, or there was no backward pass.</exception>
+    /// <exception cref="ObjectDisposedException">The network is disposed.</exception>
+    public void ReadInputGradient(Span<float> destination)
+    {
+        fixed (float* pointer = destination)
+        {
+            Status.ThrowIfFailed(NativeMethods.adn_network_read_input_gradient(pointer, (ulong)destination.Length, Handle));
+        }
+    }
+
+    /// <summary>Reads a layer's output in the last forward pass.</summary>
+    /// <param name="layer">Its place in <see cref="Layers"/>.</param>
+    /// <param name="destination">Takes the output, [batch, channels, height, width] of its <see cref="LayerInfo.OutputShape"/>.</param>
+    /// <exception cref="ArgumentException">There is no such layer, or the length does not fit the last batch.</exception>
+    /// <exception cref="InvalidOperationException">There was no forward pass.</exception>
+    /// <exception cref="NotSupportedException">The output is never written: <see cref="LayerInfo.HasActivation"/> is false.</exception>
+    /// <exception cref="ObjectDisposedException">The network is disposed.</exception>
+    public void ReadActivation(int layer, Span<float> destination)
+    {
+        var handle = Handle;
+        Require.InRange(layer, _layers.Count);
+        fixed (float* pointer = destination)
+        {
+            Status.ThrowIfFailed(NativeMethods.adn_network_read_activation(
+                pointer, (ulong)destination.Length, handle, (ulong)layer));
+        }
+    }
+
+    /// <summary>Gives the memory back and disposes <see cref="Parameters"/>. An optimizer that was given them keeps working.</summary>
+    public void Dispose()
+    {
+        foreach (var parameter in _parameters)
+        {
+            parameter.Dispose();
+        }
+        _handle.Dispose();
+    }
+
+    private static ImageShape ToImageShape(ulong* extents) =>
+        new(checked((int)extents[0]), checked((int)extents[1]), checked((int)extents[2]));
+
+    private LayerInfo GetLayer(ulong index)
+    {
+        adn_layer_info info = default;
+        info.struct_size = (uint)sizeof(adn_layer_info);
+        Status.ThrowIfFailed(NativeMethods.adn_network_get_layer(&info, _handle, index));
+        return new LayerInfo(
+            Marshal.PtrToStringUTF8((nint)info.name) ?? "", (LayerKind)info.kind, ToImageShape(info.output_shape),
+            checked((long)info.parameter_elements), info.has_activation != 0);
+    }
+
+    private Parameter GetParameter(ulong index)
+    {
+        byte* name;
+        Status.ThrowIfFailed(NativeMethods.adn_network_get_parameter(out var value, out var gradient, &name, _handle, index));
+        return new Parameter(
+            Marshal.PtrToStringUTF8((nint)name) ?? "", new Tensor(_context, value), new Tensor(_context, gradient));
+    }
+
+    private Network Live()
+    {
+        ObjectDisposedException.ThrowIf(_handle.IsClosed, this);
+        return this;
+    }
+}
