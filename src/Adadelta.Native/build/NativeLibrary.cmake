@@ -1,0 +1,56 @@
+# Builds the library for the .NET projects: cmake -DSOURCE=… -DBUILD=… -DOUTPUT=… -DERROR_FILE=… -P NativeLibrary.cmake
+# OUTPUT is the library's final path, the same for every generator. On failure ERROR_FILE says all there is to say.
+cmake_minimum_required(VERSION 3.20)
+
+function(fail text)
+  file(WRITE "${ERROR_FILE}" "${text}")
+  message(FATAL_ERROR "${text}")
+endfunction()
+
+function(run what)
+  execute_process(COMMAND ${ARGN} RESULT_VARIABLE result OUTPUT_VARIABLE output ERROR_VARIABLE output)
+  if(result EQUAL 0)
+    return()
+  endif()
+  if(output MATCHES "No CMAKE_C(XX)?_COMPILER could be found|CMAKE_MAKE_PROGRAM is not set|CMake [0-9.]+ or higher is required")
+    file(READ "${CMAKE_CURRENT_LIST_DIR}/install-tools.txt" commands)
+    fail("No C++ compiler or build program was found, or CMake is too old.\n${commands}")
+  endif()
+  fail("The native library could not be ${what}:\n${output}")
+endfunction()
+
+# Several dotnet processes may build the checkout at once; the second finds nothing left to do.
+file(MAKE_DIRECTORY "${BUILD}")
+file(LOCK "${BUILD}/dotnet.lock" TIMEOUT 3600)
+file(REMOVE "${ERROR_FILE}")
+
+set(configured "${BUILD}/dotnet.configured")
+if(NOT EXISTS "${configured}" OR NOT EXISTS "${BUILD}/CMakeCache.txt")
+  set(options "")
+  # A folder that was configured by hand keeps its generator and its settings.
+  if(NOT EXISTS "${BUILD}/CMakeCache.txt")
+    list(APPEND options -DCMAKE_BUILD_TYPE=Release -DADADELTA_BUILD_TESTS=OFF)
+    # On Windows only a developer prompt has the compiler on the path that Ninja needs.
+    find_program(ninja ninja)
+    find_program(cl cl)
+    if(ninja AND (cl OR NOT CMAKE_HOST_WIN32) AND NOT DEFINED ENV{CMAKE_GENERATOR})
+      list(APPEND options -G Ninja)
+    endif()
+  endif()
+  run(configured "${CMAKE_COMMAND}" -S "${SOURCE}" -B "${BUILD}" ${options})
+  file(TOUCH "${configured}")
+endif()
+
+cmake_host_system_information(RESULT cores QUERY NUMBER_OF_LOGICAL_CORES)
+run(built "${CMAKE_COMMAND}" --build "${BUILD}" --config Release --target adadelta_native --parallel ${cores})
+
+get_filename_component(name "${OUTPUT}" NAME)
+foreach(folder native/Release native)
+  if(EXISTS "${BUILD}/${folder}/${name}")
+    get_filename_component(output_folder "${OUTPUT}" DIRECTORY)
+    file(MAKE_DIRECTORY "${output_folder}")
+    file(COPY_FILE "${BUILD}/${folder}/${name}" "${OUTPUT}" ONLY_IF_DIFFERENT)
+    return()
+  endif()
+endforeach()
+fail("The native build left no ${name} in ${BUILD}/native.")
