@@ -1,0 +1,74 @@
+// Tensors and random numbers of the C ABI.
+#include "core/random.h"
+#include "core/tensor.h"
+
+using namespace adn;
+
+extern "C" {
+
+adn_status adn_random_bits(uint32_t* bits, uint64_t count, uint64_t seed, uint64_t stream, uint64_t offset) noexcept {
+  return guard([&] {
+    if (count != 0) require(bits, "bits");
+    random_bits(bits, count, seed, stream, offset);
+  });
+}
+
+adn_status adn_random_permutation(uint32_t* order, uint64_t count, uint64_t seed, uint64_t stream) noexcept {
+  return guard([&] {
+    if (count != 0) require(order, "order");
+    if (count > UINT32_MAX) {
+      fail(ADN_STATUS_INVALID_ARGUMENT, "count: %llu, expected count <= 4294967295",
+           static_cast<unsigned long long>(count));
+    }
+    random_permutation(order, count, seed, stream);
+  });
+}
+
+adn_status adn_tensor_create(adn_tensor** tensor, adn_context* context, const uint64_t* shape, uint32_t rank) noexcept {
+  return guard([&] {
+    require(tensor, "tensor");
+    require(context, "context");
+    if (rank > ADN_MAX_RANK) {
+      fail(ADN_STATUS_INVALID_ARGUMENT, "rank: %u, expected 0 <= rank <= %d", rank, ADN_MAX_RANK);
+    }
+    if (rank != 0) require(shape, "shape");
+    *tensor = new adn_tensor{Tensor::zeros(context->impl, shape, rank)};
+  });
+}
+
+void adn_tensor_destroy(adn_tensor* tensor) noexcept { delete tensor; }
+
+adn_status adn_tensor_get_shape(uint32_t* rank, uint64_t* shape, const adn_tensor* tensor) noexcept {
+  return guard([&] {
+    require(rank, "rank");
+    require(shape, "shape");
+    require(tensor, "tensor");
+    *rank = tensor->impl.rank();
+    for (uint32_t i = 0; i < tensor->impl.rank(); ++i) shape[i] = tensor->impl.shape()[i];
+  });
+}
+
+adn_status adn_tensor_read(float* data, uint64_t count, const adn_tensor* tensor) noexcept {
+  return guard([&] {
+    require(tensor, "tensor");
+    if (count != 0) require(data, "data");
+    tensor->impl.read(data, count);
+  });
+}
+
+adn_status adn_tensor_write(adn_tensor* tensor, const float* data, uint64_t count) noexcept {
+  return guard([&] {
+    require(tensor, "tensor");
+    if (count != 0) require(data, "data");
+    tensor->impl.write(data, count);
+  });
+}
+
+adn_status adn_tensor_fill(adn_tensor* tensor, float value) noexcept {
+  return guard([&] {
+    require(tensor, "tensor");
+    tensor->impl.fill(value);
+  });
+}
+
+}  // extern "C"

@@ -1,0 +1,63 @@
+#include "core/context.h"
+
+#include <cstring>
+
+#include "cpu/backend.h"
+
+namespace adn {
+namespace {
+
+constexpr char kNoCuda[] = "this build has no CUDA backend";
+
+}  // namespace
+
+const adn_backend* find_backend(int32_t device_type) {
+  return device_type == ADN_DEVICE_CUDA ? nullptr : &cpu_backend();
+}
+
+const char* backend_reason(const char* name) {
+  if (std::strcmp(name, "cpu") == 0) return cpu_backend().reason();
+  if (std::strcmp(name, "cuda") == 0) return kNoCuda;
+  return nullptr;
+}
+
+Context::Context(const adn_context_options& options) : backend_(nullptr) {
+  if (options.device_type < ADN_DEVICE_AUTO || options.device_type > ADN_DEVICE_CUDA) {
+    fail(ADN_STATUS_INVALID_ARGUMENT, "options.device_type: %d, expected 0 (auto), 1 (CPU) or 2 (CUDA)",
+         options.device_type);
+  }
+  if (options.device_index < 0) {
+    fail(ADN_STATUS_INVALID_ARGUMENT, "options.device_index: %d, expected >= 0", options.device_index);
+  }
+  if (options.thread_count > 256) {
+    fail(ADN_STATUS_INVALID_ARGUMENT, "options.thread_count: %u, expected 0 <= thread_count <= 256",
+         options.thread_count);
+  }
+  if (options.instruction_set < ADN_INSTRUCTION_SET_AUTO || options.instruction_set > ADN_INSTRUCTION_SET_AVX512) {
+    fail(ADN_STATUS_INVALID_ARGUMENT,
+         "options.instruction_set: %d, expected 0 (auto), 1 (baseline), 2 (AVX2) or 3 (AVX-512)",
+         options.instruction_set);
+  }
+  if (options.reserved != 0) {
+    fail(ADN_STATUS_INVALID_ARGUMENT, "options.reserved: %u, expected 0", options.reserved);
+  }
+  backend_ = find_backend(options.device_type);
+  if (backend_ == nullptr) fail(ADN_STATUS_UNSUPPORTED, "options.device_type: 2 (CUDA): %s", kNoCuda);
+  call(&adn_backend::device_create, &device_, &options);
+}
+
+Context::~Context() {
+  if (device_ != nullptr) backend_->device_destroy(device_);
+}
+
+void Context::rethrow(adn_status status) const { fail(status, "%s", backend_->last_error()); }
+
+Storage::Storage(std::shared_ptr<Context> context, uint64_t count) : context_(std::move(context)), count_(count) {
+  void* memory = nullptr;
+  context_->call(&adn_backend::allocate, &memory, context_->device(), count * sizeof(float));
+  data_ = static_cast<float*>(memory);
+}
+
+Storage::~Storage() { context_->backend().release(context_->device(), data_); }
+
+}  // namespace adn

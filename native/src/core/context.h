@@ -1,0 +1,64 @@
+// A device and its backend, and the memory allocated on it.
+#pragma once
+
+#include <atomic>
+#include <memory>
+
+#include "adadelta/backend.h"
+#include "core/error.h"
+
+namespace adn {
+
+// The backend for a device type, or NULL. AUTO takes the best one that works.
+const adn_backend* find_backend(int32_t device_type);
+// Why the backend of that name cannot be used: "" when it can, NULL when there is no such name.
+const char* backend_reason(const char* name);
+
+class Context {
+ public:
+  explicit Context(const adn_context_options& options);
+  ~Context();
+  Context(const Context&) = delete;
+  Context& operator=(const Context&) = delete;
+
+  // Calls a function of the backend and turns its status into an exception with the backend's message.
+  template <class Function, class... Arguments>
+  void call(Function adn_backend::*function, Arguments... arguments) const {
+    const adn_status status = (backend_->*function)(arguments...);
+    if (status != ADN_STATUS_OK) rethrow(status);
+  }
+
+  const adn_backend& backend() const { return *backend_; }
+  void* device() const { return device_; }
+
+ private:
+  [[noreturn]] void rethrow(adn_status status) const;
+
+  const adn_backend* backend_;
+  void* device_ = nullptr;
+};
+
+// Zeroed device memory for floats, shared by the tensors that look at it.
+class Storage {
+ public:
+  Storage(std::shared_ptr<Context> context, uint64_t count);
+  ~Storage();
+  Storage(const Storage&) = delete;
+  Storage& operator=(const Storage&) = delete;
+
+  const std::shared_ptr<Context>& context() const { return context_; }
+  float* data() const { return data_; }
+  uint64_t count() const { return count_; }
+
+  // Changes whenever the contents do, so that copies derived from them can be kept.
+  uint64_t version() const { return version_; }
+  void touch() { ++version_; }
+
+ private:
+  std::shared_ptr<Context> context_;
+  float* data_ = nullptr;
+  uint64_t count_;
+  std::atomic<uint64_t> version_{1};
+};
+
+}  // namespace adn

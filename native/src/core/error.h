@@ -1,0 +1,48 @@
+// Failures inside the library: a message in a thread-local buffer, and a status thrown to the ABI's guard.
+#pragma once
+
+#include <cstdarg>
+#include <exception>
+#include <new>
+
+#include "adadelta/adadelta.h"
+
+namespace adn {
+
+struct Error {
+  adn_status status;
+};
+
+// The last message of this thread; never allocated.
+const char* last_error() noexcept;
+void set_error(const char* format, ...) noexcept __attribute__((format(printf, 1, 2)));
+
+// Leaves the message "argument: value, expected bound" or the like, and throws Error.
+[[noreturn]] void fail(adn_status status, const char* format, ...) __attribute__((format(printf, 2, 3)));
+
+// Refuses NULL for an argument that needs an object or a place to write to.
+inline void require(const void* pointer, const char* name) {
+  if (pointer == nullptr) fail(ADN_STATUS_INVALID_ARGUMENT, "%s: NULL", name);
+}
+
+// Runs the body of an exported function: what it throws becomes a status, and goes no further.
+template <class Body>
+adn_status guard(Body&& body) noexcept {
+  try {
+    body();
+    return ADN_STATUS_OK;
+  } catch (const Error& error) {
+    return error.status;
+  } catch (const std::bad_alloc&) {
+    set_error("out of memory");
+    return ADN_STATUS_OUT_OF_MEMORY;
+  } catch (const std::exception& error) {
+    set_error("internal error: %s", error.what());
+    return ADN_STATUS_INTERNAL_ERROR;
+  } catch (...) {
+    set_error("internal error");
+    return ADN_STATUS_INTERNAL_ERROR;
+  }
+}
+
+}  // namespace adn

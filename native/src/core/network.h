@@ -1,0 +1,60 @@
+// A planned network: its storage, its state between passes, and the calls to the backend that executes it.
+#pragma once
+
+#include "core/adadelta.h"
+#include "core/plan.h"
+#include "core/tensor.h"
+
+namespace adn {
+
+class Network {
+ public:
+  Network(std::shared_ptr<Context> context, const std::vector<adn_layer>& layers, const adn_network_options& options);
+  ~Network();
+  Network(const Network&) = delete;
+  Network& operator=(const Network&) = delete;
+
+  const Plan& plan() const { return plan_; }
+  const std::shared_ptr<Context>& context() const { return context_; }
+  uint64_t memory_bytes() const { return memory_bytes_; }
+  Tensor value(uint64_t parameter) const { return tensor(parameters_, parameter); }
+  Tensor gradient(uint64_t parameter) const { return tensor(gradients_, parameter); }
+
+  void forward(float* output, uint64_t output_total, const float* input, uint64_t input_count, uint64_t batch_size,
+               int32_t mode);
+  float loss(const int32_t* labels, uint64_t label_count);
+  void backward(const float* output_gradient, uint64_t count);
+  float train_step(Adadelta& optimizer, const float* input, uint64_t input_count, const int32_t* labels,
+                   uint64_t batch_size);
+
+  void read_input_gradient(float* data, uint64_t count) const;
+  void read_activation(float* data, uint64_t count, uint64_t layer) const;
+
+  uint64_t step() const { return step_; }
+  void set_step(uint64_t step);
+
+ private:
+  Tensor tensor(const std::shared_ptr<Storage>& storage, uint64_t parameter) const;
+  adn_network_memory memory() const;
+  void check_input(const float* input, uint64_t input_count, uint64_t batch_size) const;
+  void check_labels(const int32_t* labels, uint64_t count) const;
+  void run_forward(const float* input, uint64_t batch_size, int32_t mode);
+  float run_loss(const int32_t* labels);
+  void run_backward(const float* output_gradient);
+
+  std::shared_ptr<Context> context_;
+  Plan plan_;
+  std::shared_ptr<Storage> parameters_, gradients_, arena_;
+  void* backend_network_ = nullptr;
+  uint64_t memory_bytes_ = 0;
+
+  // What the arena holds.
+  uint64_t batch_ = 0;        // images of the last forward pass, 0 before the first
+  uint64_t pass_step_ = 0;    // its number, which dropout's backward needs
+  bool can_go_back_ = false;  // it was in mode TRAIN
+  bool has_loss_ = false;     // the gradient of the logits is there
+  bool has_input_gradient_ = false;
+  uint64_t step_ = 0;
+};
+
+}  // namespace adn

@@ -1,0 +1,176 @@
+#include "cpu/backend.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
+
+#include "core/error.h"
+#include "cpu/features.h"
+#include "cpu/network.h"
+
+namespace adn {
+namespace {
+
+using cpu::Floats;
+using cpu::Network;
+
+struct Device {
+  Device(int32_t set, uint32_t threads) : instruction_set(set), kernels(cpu::kernels_for(set)), pool(threads) {}
+  int32_t instruction_set;
+  const cpu::Kernels& kernels;
+  cpu::ThreadPool pool;
+};
+
+Device& device_of(void* device) { return *static_cast<Device*>(device); }
+Network& network_of(void* network) { return *static_cast<Network*>(network); }
+
+int32_t choose_instruction_set(int32_t wanted) {
+  if (wanted != ADN_INSTRUCTION_SET_AUTO) {
+    if (!cpu::has_instruction_set(wanted)) {
+      fail(ADN_STATUS_UNSUPPORTED, "options.instruction_set: %d (%s): not offered by this CPU and build", wanted,
+           cpu::instruction_set_name(wanted));
+    }
+    return wanted;
+  }
+  for (int32_t set = ADN_INSTRUCTION_SET_AVX512; set > ADN_INSTRUCTION_SET_BASELINE; --set) {
+    if (cpu::has_instruction_set(set)) return set;
+  }
+  return ADN_INSTRUCTION_SET_BASELINE;
+}
+
+const char* reason() { return ""; }
+
+adn_status device_create(void** device, const adn_context_options* options) {
+  return guard([&] {
+    if (options->device_index != 0) {
+      fail(ADN_STATUS_INVALID_ARGUMENT, "options.device_index: %d, expected 0 for the CPU", options->device_index);
+    }
+    const uint32_t threads = options->thread_count != 0 ? options->thread_count : std::min(cpu::available_cores(), 256u);
+    *device = new Device(choose_instruction_set(options->instruction_set), threads);
+  });
+}
+
+void device_destroy(void* device) { delete &device_of(device); }
+
+adn_status device_info(adn_context_info* info, void* device) {
+  info->device_type = ADN_DEVICE_CPU;
+  info->device_index = 0;
+  info->thread_count = device_of(device).pool.size();
+  info->instruction_set = device_of(device).instruction_set;
+  cpu::device_name(info->device_name, sizeof info->device_name);
+  std::snprintf(info->instruction_set_name, sizeof info->instruction_set_name, "%s",
+                cpu::instruction_set_name(info->instruction_set));
+  return ADN_STATUS_OK;
+}
+
+adn_status allocate(void** memory, void*, uint64_t bytes) {
+  return guard([&] { *memory = Floats((bytes + 3) / 4).release(); });
+}
+
+void release(void*, void* memory) { Floats::free(static_cast<float*>(memory)); }
+
+adn_status read(float* host, void*, const float* memory, uint64_t count) {
+  if (count != 0) std::memcpy(host, memory, count * sizeof(float));
+  return ADN_STATUS_OK;
+}
+
+adn_status write(void*, float* memory, const float* host, uint64_t count) {
+  if (count != 0) std::memcpy(memory, host, count * sizeof(float));
+  return ADN_STATUS_OK;
+}
+
+adn_status fill(void*, float* memory, float value, uint64_t count) {
+  std::fill_n(memory, count, value);
+  return ADN_STATUS_OK;
+}
+
+adn_status network_create(void** network, uint64_t* bytes, void* device, const adn_plan* plan) {
+  return guard([&] {
+    auto* created = new Network(device_of(device).pool, device_of(device).kernels, *plan);
+    *bytes = created->bytes();
+    *network = created;
+  });
+}
+
+void network_destroy(void* network) { delete &network_of(network); }
+
+adn_status network_forward(void* network, const adn_network_memory* memory, const float* input, uint64_t batch_size,
+                           int32_t mode, uint64_t step) {
+  return guard([&] {
+    network_of(network).forward(*memory, input, static_cast<int64_t>(batch_size), mode == ADN_MODE_TRAIN, step);
+  });
+}
+
+adn_status network_read_value(float* host, void* network, const adn_network_memory* memory, uint64_t value,
+                              uint64_t batch_size) {
+  return guard([&] { network_of(network).read_value(host, *memory, value, static_cast<int64_t>(batch_size)); });
+}
+
+adn_status network_read_gradient(float* host, void* network, const adn_network_memory* memory, uint64_t value,
+                                 uint64_t batch_size) {
+  return guard([&] { network_of(network).read_gradient(host, *memory, value, static_cast<int64_t>(batch_size)); });
+}
+
+adn_status network_loss(float* loss, void* network, const adn_network_memory* memory, const int32_t* labels,
+                        uint64_t batch_size) {
+  return guard([&] { *loss = network_of(network).loss(*memory, labels, static_cast<int64_t>(batch_size)); });
+}
+
+adn_status network_backward(void* network, const adn_network_memory* memory, const float* output_gradient,
+                            uint64_t batch_size, uint64_t step) {
+  return guard([&] {
+    network_of(network).backward(*memory, output_gradient, static_cast<int64_t>(batch_size), step);
+  });
+}
+
+// The pieces are taken as one long row, cut every kChunk elements, so that threads share many small tensors and one large
+// one alike.
+adn_status adadelta_step(void* device, const adn_adadelta_piece* pieces, uint64_t piece_count,
+                         const adn_adadelta_options* options) {
+  constexpr uint64_t kChunk = 16 * 1024;
+  return guard([&] {
+    if (piece_count == 0) return;
+    const uint64_t total = pieces[piece_count - 1].start + pieces[piece_count - 1].count;
+    Device& d = device_of(device);
+    d.pool.run(static_cast<int64_t>((total + kChunk - 1) / kChunk), [&](int64_t chunk, uint32_t) {
+      uint64_t place = static_cast<uint64_t>(chunk) * kChunk;
+      const uint64_t end = std::min(total, place + kChunk);
+      const adn_adadelta_piece* piece = std::upper_bound(pieces, pieces + piece_count, place,
+                                                         [](uint64_t p, const adn_adadelta_piece& x) { return p < x.start; }) - 1;
+      for (; place < end; ++piece) {
+        const uint64_t first = place - piece->start, count = std::min(end - place, piece->count - first);
+        d.kernels.adadelta(piece->p + first, piece->g + first, piece->v + first, piece->u + first,
+                           static_cast<int64_t>(count), adadelta_numbers(options[piece->group]));
+        place += count;
+      }
+    });
+  });
+}
+
+constexpr adn_backend kBackend = {ADN_BACKEND_VERSION,
+                                  ADN_DEVICE_CPU,
+                                  "cpu",
+                                  last_error,
+                                  reason,
+                                  device_create,
+                                  device_destroy,
+                                  device_info,
+                                  allocate,
+                                  release,
+                                  read,
+                                  write,
+                                  fill,
+                                  network_create,
+                                  network_destroy,
+                                  network_forward,
+                                  network_read_value,
+                                  network_read_gradient,
+                                  network_loss,
+                                  network_backward,
+                                  adadelta_step};
+
+}  // namespace
+
+const adn_backend& cpu_backend() { return kBackend; }
+
+}  // namespace adn

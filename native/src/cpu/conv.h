@@ -1,0 +1,120 @@
+// A convolution (or linear layer) on the CPU: its geometry, its packed weights and its three passes, all of them the one
+// matrix product of kernels.h. Images lie channels-last, [height][width][channels].
+//
+//   forward          out[pixel][oc]    = sum over k of x[pixel + k][...] * W[k][oc]      rows = pixels, steps = k
+//   backward data    dx[pixel + tap]  += sum over oc of dy[pixel][oc] * W[tap][oc][ic]   rows = pixels, steps = oc
+//   backward weights dW[k][oc]        += sum over pixels of x[pixel + k] * dy[pixel][oc] rows = k, steps = pixels
+//
+// where k runs over the kernel's taps and, within each, the input channels.
+#pragma once
+
+#include <vector>
+
+#include "adadelta/backend.h"
+#include "cpu/kernels.h"
+#include "cpu/thread_pool.h"
+
+namespace adn::cpu {
+
+// Memory for floats, on cache lines. Zeroed.
+class Floats {
+ public:
+  Floats() = default;
+  explicit Floats(uint64_t count);
+  ~Floats();
+  Floats(Floats&& other) noexcept;
+  Floats& operator=(Floats&& other) noexcept;
+  float* data() const { return data_; }
+  uint64_t count() const { return count_; }
+  // Gives the memory up, to be handed to free later.
+  float* release();
+  static void free(float* data);
+
+ private:
+  float* data_ = nullptr;
+  uint64_t count_ = 0;
+};
+
+class Conv {
+ public:
+  Conv(const adn_op& op, const Kernels& kernels, uint64_t max_batch_size, bool input_gradient);
+
+  // Floats each thread needs at hand, and floats that all share during a backward pass.
+  uint64_t scratch_floats() const { return scratch_floats_; }
+  uint64_t shared_floats() const { return shared_floats_; }
+  // Held by the object itself.
+  uint64_t bytes() const;
+
+  struct Parameters {
+    const float* weight;  // [out][in][height][width]
+    const float* bias;    // or NULL
+  };
+  struct Gradients {
+    float* weight;
+    float* bias;  // or NULL
+  };
+  struct Scratch {
+    float* threads;  // scratch of thread t begins at t * stride
+    uint64_t stride;
+    float* shared;
+  };
+
+  // Copies the weights into the order the passes read them in.
+  void pack(ThreadPool& pool, const float* weight, bool backward);
+  void forward(ThreadPool& pool, const Scratch& scratch, const Parameters& parameters, const float* x, float* out,
+               int64_t batch, bool training);
+  // x_gradient NULL: not wanted.
+  void backward(ThreadPool& pool, const Scratch& scratch, const Gradients& gradients, const float* x, const float* out,
+                const float* out_gradient, float* x_gradient, int64_t batch);
+
+ private:
+  const float* padded(const float* x, int64_t images, float* scratch) const;
+  void make_dy(const float* out, const float* out_gradient, int64_t image, int64_t images, float* dy) const;
+  void weight_gradient(const float* x, const float* dy, int64_t images, int64_t panel, int64_t first_k, int64_t last_k,
+                       float* part, bool accumulate) const;
+  void data_gradient(const float* dy, int64_t images, int64_t first_panel, int64_t last_panel, float* x_gradient,
+                     float* scratch) const;
+  void reduce(ThreadPool& pool, const Gradients& gradients, int64_t parts);
+  void backward_by_image(ThreadPool& pool, const Scratch& scratch, const Gradients& gradients, const float* x,
+                         const float* out, const float* out_gradient, float* x_gradient, int64_t batch);
+  void backward_by_matrix(ThreadPool& pool, const Scratch& scratch, const Gradients& gradients, const float* x,
+                          const float* out, const float* out_gradient, float* x_gradient, int64_t batch);
+  bool by_matrix(int64_t batch) const;
+
+  const Kernels* kernels_;
+  bool relu_before_pool_, relu_, pool_;
+  int64_t pool_height_, pool_width_, pool_stride_y_, pool_stride_x_;
+
+  int64_t channels_, height_, width_;                 // of the input
+  int64_t pad_y_, pad_x_, padded_height_, padded_width_;
+  int64_t out_channels_, conv_height_, conv_width_;   // before the pool
+  int64_t pooled_height_, pooled_width_;              // after it
+  int64_t taps_, depth_;                              // depth: taps * channels, the length of a forward sum
+  int64_t panels_, panel_, out_step_;                 // out_step: out channels, rounded up to whole panels
+  int64_t in_panels_;
+  int64_t image_size_, padded_size_, conv_pixels_, out_size_;
+  bool exact_cover_;  // every input pixel meets exactly one tap of one output pixel
+
+  std::vector<int64_t> pixels_;        // place of each output pixel's window in the padded image; several images
+  std::vector<int64_t> dy_rows_;       // place of each output pixel in dy; as many
+  std::vector<int64_t> tap_places_;    // of each tap relative to the window
+  std::vector<int64_t> depth_places_;  // of each k relative to the window
+  std::vector<int64_t> weight_places_; // of each k in a row of PyTorch's weight
+  std::vector<int64_t> runs_;          // forward: starts of the runs of k that lie side by side in the image
+  int64_t run_length_;
+  std::vector<int64_t> sweeps_;        // backward weights: starts of the runs of output pixels at equal steps; several images
+  int64_t sweep_length_, sweep_step_, sweeps_per_image_;
+
+  int64_t band_rows_, band_images_;    // forward works on some rows of one image, or on some whole images
+  int64_t block_images_;               // images whose dy a backward task makes at a time
+  int64_t max_parts_;
+  uint64_t scratch_floats_ = 0, shared_floats_ = 0;
+
+  Floats forward_weights_;   // [panel][k][column]
+  Floats backward_weights_;  // [tap][input panel][out channel][column]
+  Floats parts_;             // [part][panel][k][column]: partial sums of the weight's gradient
+  Floats bias_parts_;        // [part][out_step]
+  std::vector<uint8_t> winners_;
+};
+
+}  // namespace adn::cpu

@@ -1,0 +1,76 @@
+// The CPU's inner loops, one table for each instruction set. Kernels know numbers and strides, never layers.
+#pragma once
+
+#include <cstdint>
+
+#include "core/adadelta_formula.h"
+
+namespace adn::cpu {
+
+// C = A * B or C += A * B on one panel of columns, the one matrix product behind every convolution and linear layer.
+// A is read where it lies: element (row, k) of segment s is a[rows[row] + segments[s] + k * a_step], so the rows can be an
+// image's pixels and the segments a kernel's rows, and no im2col buffer is written. B is read in order: step s *
+// segment_length + k lies at b + step * b_step. Every element of C is one sum in the order of the steps, whatever the tile.
+// Limit: one fused multiply-add a lane a cycle and pipe.
+struct Gemm {
+  const float* a;
+  const int64_t* rows;
+  int64_t row_count;
+  const int64_t* segments;
+  int64_t segment_count;
+  int64_t segment_length;
+  int64_t a_step;
+  const float* b;  // a whole panel can be read at every step, also beyond `columns`
+  int64_t b_step;
+  float* c;
+  const int64_t* c_rows;  // place of each row, or NULL for row * c_step
+  int64_t c_step;
+  int64_t columns;  // 1 <= columns <= panel; no more are written
+  bool accumulate;
+};
+
+// What follows a convolution while its result is in cache: bias, ReLU, max-pool, ReLU.
+struct Epilogue {
+  const float* x;  // [height][width][x_step]: the convolution without bias
+  int64_t x_step;
+  int64_t height, width;
+  const float* bias;  // [channels] or NULL
+  int64_t channels;
+  float* out;        // [out pixels][out_step]
+  uint8_t* winner;   // the same places: which element of the pool's window won, row-major; NULL when not wanted
+  int64_t out_step;
+  int64_t pool_height, pool_width, pool_stride_y, pool_stride_x;  // 1 and 1 without pool
+  bool relu_before_pool, relu;
+};
+
+// The way back through an epilogue: from the gradient of its output to that of the convolution's result.
+struct EpilogueGradient {
+  const float* gradient;  // [out pixels][channels]
+  const float* out;       // the epilogue's result
+  const uint8_t* winner;
+  float* x;  // [height][width][x_step], written whole in the first `channels` columns
+  int64_t x_step;
+  int64_t height, width, channels;
+  int64_t pool_height, pool_width, pool_stride_y, pool_stride_x;
+  bool pool, relu;
+};
+
+struct Kernels {
+  int64_t panel;  // columns of a panel of B
+  void (*gemm)(const Gemm& g);
+  void (*epilogue)(const Epilogue& e);
+  void (*epilogue_gradient)(const EpilogueGradient& e);
+  // sums[column] += x[row][column] over the rows, in order.
+  void (*add_columns)(float* sums, const float* x, int64_t rows, int64_t columns, int64_t x_step);
+  // total[i] = parts[0][i] + parts[1][i] + …, in order.
+  void (*add_parts)(float* total, const float* parts, int64_t count, int64_t part_count, int64_t part_step);
+  void (*relu)(float* out, const float* x, int64_t count);
+  void (*relu_gradient)(float* x_gradient, const float* out, const float* gradient, int64_t count);
+  void (*adadelta)(float* p, const float* g, float* v, float* u, int64_t count, const AdadeltaNumbers& numbers);
+};
+
+const Kernels& baseline_kernels();
+const Kernels& avx2_kernels();
+const Kernels& avx512_kernels();
+
+}  // namespace adn::cpu

@@ -1,0 +1,26 @@
+// Kernels for AVX-512: 14 x 2 sums, 2 columns of B and a broadcast fill 31 of the 32 registers.
+#include <immintrin.h>
+
+#include "cpu/kernels.h"
+
+namespace adn::cpu {
+namespace {
+
+constexpr int64_t kLanes = 16;
+constexpr int kTileRows[] = {0, 14, 14};
+
+using V = __m512;
+
+inline V load(const float* p) { return _mm512_loadu_ps(p); }
+inline void store(float* p, V x) { _mm512_storeu_ps(p, x); }
+inline V broadcast(float x) { return _mm512_set1_ps(x); }
+inline V multiply_add(V a, V b, V c) { return _mm512_fmadd_ps(a, b, c); }
+
+}  // namespace
+}  // namespace adn::cpu
+
+#include "cpu/kernels.inl"
+
+namespace adn::cpu {
+const Kernels& avx512_kernels() { return kTable; }
+}  // namespace adn::cpu

@@ -1,0 +1,25 @@
+// Kernels for every CPU of the architecture: SSE2 on x86-64, NEON on arm64, through the compiler's vectors.
+#include "cpu/kernels.h"
+
+namespace adn::cpu {
+namespace {
+
+constexpr int64_t kLanes = 4;
+constexpr int kTileRows[] = {0, 8, 4};
+
+typedef float V __attribute__((vector_size(16)));
+typedef float UnalignedV __attribute__((vector_size(16), aligned(4), may_alias));
+
+inline V load(const float* p) { return *reinterpret_cast<const UnalignedV*>(p); }
+inline void store(float* p, V x) { *reinterpret_cast<UnalignedV*>(p) = x; }
+inline V broadcast(float x) { return V{x, x, x, x}; }
+inline V multiply_add(V a, V b, V c) { return a * b + c; }
+
+}  // namespace
+}  // namespace adn::cpu
+
+#include "cpu/kernels.inl"
+
+namespace adn::cpu {
+const Kernels& baseline_kernels() { return kTable; }
+}  // namespace adn::cpu

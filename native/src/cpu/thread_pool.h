@@ -1,0 +1,60 @@
+// A fixed set of threads that run the tasks 0 … count-1 of one job at a time. Which thread runs a task is left to chance:
+// tasks are cut by shape and write to places of their own, so that the result never depends on it.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace adn::cpu {
+
+class ThreadPool {
+ public:
+  explicit ThreadPool(uint32_t threads);
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  uint32_t size() const { return static_cast<uint32_t>(workers_.size()) + 1; }
+
+  // Calls body(task, thread) for every task, 0 <= thread < size(), and returns when all are done. The caller works too.
+  // One job at a time: callers on different threads wait for each other.
+  template <class Body>
+  void run(int64_t count, const Body& body) {
+    if (count == 1 || workers_.empty()) {
+      std::lock_guard<std::mutex> lock(job_mutex_);
+      for (int64_t task = 0; task < count; ++task) body(task, 0u);
+      return;
+    }
+    if (count > 0) {
+      run_job(count, [](const void* context, int64_t task, uint32_t thread) {
+        (*static_cast<const Body*>(context))(task, thread);
+      }, &body);
+    }
+  }
+
+ private:
+  using Function = void (*)(const void* context, int64_t task, uint32_t thread);
+
+  void run_job(int64_t count, Function function, const void* context);
+  void stop();
+  void work(uint32_t thread);
+  void run_tasks(uint32_t thread);
+
+  std::mutex job_mutex_;
+  // The job. Written before generation_ is raised, read after.
+  Function function_ = nullptr;
+  const void* context_ = nullptr;
+  int64_t count_ = 0;
+
+  alignas(64) std::atomic<int64_t> next_{0};         // first task that nobody has taken
+  alignas(64) std::atomic<uint32_t> generation_{0};  // of the job; workers wait for it to change
+  alignas(64) std::atomic<uint32_t> busy_{0};        // workers that have not finished the job
+  std::atomic<bool> stop_{false};
+  std::vector<std::thread> workers_;
+};
+
+}  // namespace adn::cpu
