@@ -50,7 +50,11 @@ Context::~Context() {
   if (device_ != nullptr) backend_->device_destroy(device_);
 }
 
-void Context::rethrow(adn_status status) const { fail(status, "%s", backend_->last_error()); }
+void Context::rethrow(adn_status status) const {
+  // A backend linked into this library has left its message in our own buffer.
+  if (backend_->last_error() != last_error()) set_error("%s", backend_->last_error());
+  throw Error{status};
+}
 
 Storage::Storage(std::shared_ptr<Context> context, uint64_t count) : context_(std::move(context)), count_(count) {
   void* memory = nullptr;

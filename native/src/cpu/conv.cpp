@@ -5,6 +5,8 @@
 #include <new>
 #include <utility>
 
+#include "core/error.h"
+
 namespace adn::cpu {
 namespace {
 
@@ -28,8 +30,10 @@ int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 Floats::Floats(uint64_t count) : count_(count) {
   if (count == 0) return;
-  if (count > UINT64_MAX / 8) throw std::bad_alloc();
-  data_ = static_cast<float*>(::operator new(count * sizeof(float), std::align_val_t{64}));
+  data_ = static_cast<float*>(::operator new(count * sizeof(float), std::align_val_t{64}, std::nothrow));
+  if (data_ == nullptr) {
+    fail(ADN_STATUS_OUT_OF_MEMORY, "out of memory: %llu bytes", static_cast<unsigned long long>(count * sizeof(float)));
+  }
   std::memset(data_, 0, count * sizeof(float));
 }
 
