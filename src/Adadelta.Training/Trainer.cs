@@ -1,0 +1,326 @@
+using System.Diagnostics;
+using Adadelta.Native;
+
+namespace Adadelta.Training;
+
+/// <summary>Trains a network on a data set with Adadelta.</summary>
+/// <remarks>
+/// The network and the optimizer stay the caller's. The same network, data and settings give the same losses and the same weights bit
+/// for bit on the CPU, whatever the number of threads. A step allocates nothing.
+/// </remarks>
+/// <example>
+/// <code>
+/// var history = new Trainer(network, optimizer) { BatchSize = 64, Test = mnist.Test }.Fit(mnist.Train, epochs: 10);
+/// history.WriteCsv("loss.csv");
+/// </code>
+/// </example>
+public sealed class Trainer
+{
+    private readonly Network _network;
+    private readonly AdadeltaOptimizer _optimizer;
+    private readonly int _batchSize;
+    private readonly LearningRateSchedule _schedule = LearningRateSchedule.Constant();
+    private readonly ImageDataset? _test;
+
+    // what the schedule starts from, by group; the optimizer's own rates change as the run goes on
+    private readonly List<double> _initialRates = [];
+
+    /// <summary>Makes a trainer. The schedule starts from the learning rates that the optimizer has now.</summary>
+    /// <param name="network">The network.</param>
+    /// <param name="optimizer">An optimizer of the network's parameters.</param>
+    public Trainer(Network network, AdadeltaOptimizer optimizer)
+    {
+        ArgumentNullException.ThrowIfNull(network);
+        ArgumentNullException.ThrowIfNull(optimizer);
+        (_network, _optimizer) = (network, optimizer);
+        _batchSize = Math.Min(64, network.MaxBatchSize);
+        NoteInitialRates();
+    }
+
+    /// <summary>Images a step, from 1 to the network's largest batch; 64, or that if it is smaller, by default.</summary>
+    /// <exception cref="ArgumentOutOfRangeException">The value is out of its bounds.</exception>
+    public int BatchSize
+    {
+        get => _batchSize;
+        init
+        {
+            Require.That(
+                value >= 1 && value <= _network.MaxBatchSize, nameof(BatchSize), value,
+                $"1 <= BatchSize <= {_network.MaxBatchSize}, the network's largest batch");
+            _batchSize = value;
+        }
+    }
+
+    /// <summary>Seed of the images' order, 0 by default; see <see cref="BatchLoader"/>.</summary>
+    public ulong Seed { get; init; }
+
+    /// <summary>How the learning rates of all groups change by epoch; constant by default, which leaves the optimizer's alone.</summary>
+    public LearningRateSchedule Schedule
+    {
+        get => _schedule;
+        init
+        {
+            ArgumentNullException.ThrowIfNull(value, nameof(Schedule));
+            _schedule = value;
+        }
+    }
+
+    /// <summary>The images to test on after each epoch; null, the default, for no test.</summary>
+    /// <exception cref="ArgumentException">Its shape or classes do not fit the network.</exception>
+    public ImageDataset? Test
+    {
+        get => _test;
+        init
+        {
+            if (value is not null)
+            {
+                Require.Fits(value, _network, nameof(Test));
+            }
+            _test = value;
+        }
+    }
+
+    /// <summary>Trains for a number of epochs.</summary>
+    /// <param name="train">The images to train on.</param>
+    /// <param name="epochs">Epochs, at least 0.</param>
+    /// <param name="progress">Told after each step, on this thread.</param>
+    /// <param name="cancellationToken">
+    /// Stops between two steps. That is no error: the history has all finished steps, <see cref="LossHistory.Cancelled"/> is true, and the
+    /// network can be used as it is.
+    /// </param>
+    /// <exception cref="ArgumentException">The data set does not fit the network, or <paramref name="epochs"/> is negative.</exception>
+    /// <exception cref="TrainingDivergedException">A loss was not a number or infinite.</exception>
+    public LossHistory Fit(
+        ImageDataset train, int epochs, IProgress<TrainingProgress>? progress = null, CancellationToken cancellationToken = default)
+    {
+        var history = new LossHistory();
+        foreach (EpochResult _ in Epochs(train, epochs, history, progress, cancellationToken))
+        {
+        }
+        return history;
+    }
+
+    /// <summary>
+    /// Trains an epoch each time that the sequence is moved on, so that the caller can look at the network, save it or stop in between.
+    /// </summary>
+    /// <param name="train">The images to train on.</param>
+    /// <param name="epochs">Epochs in all, at least 0.</param>
+    /// <param name="history">
+    /// Takes the steps and epochs. Training goes on after the last step that it has: at the beginning for a new one, and where an
+    /// earlier run stopped for that run's, when the network and the optimizer are as they were then.
+    /// </param>
+    /// <param name="progress">Told after each step, on the calling thread.</param>
+    /// <param name="cancellationToken">
+    /// Stops between two steps and ends the sequence; an epoch whose steps are all done comes out, though without its test when that was
+    /// interrupted.
+    /// </param>
+    /// <exception cref="ArgumentException">
+    /// The data set does not fit the network, <paramref name="epochs"/> is negative or the history is of longer epochs.
+    /// </exception>
+    /// <exception cref="TrainingDivergedException">A loss was not a number or infinite.</exception>
+    public IEnumerable<EpochResult> Epochs(
+        ImageDataset train, int epochs, LossHistory history, IProgress<TrainingProgress>? progress = null,
+        CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(train);
+        ArgumentNullException.ThrowIfNull(history);
+        Require.Fits(train, _network);
+        Require.That(epochs >= 0, nameof(epochs), epochs, "epochs >= 0");
+        _ = NextStep(history, BatchLoader.CountSteps(train.Count, BatchSize));
+        return Run(train, epochs, history, progress, cancellationToken);
+    }
+
+    /// <summary>Runs the network over a data set in evaluation mode.</summary>
+    /// <param name="data">The images.</param>
+    /// <param name="cancellationToken">Stops between two batches.</param>
+    /// <exception cref="ArgumentException">The data set does not fit the network.</exception>
+    /// <exception cref="OperationCanceledException">It was cancelled.</exception>
+    public Evaluation Evaluate(ImageDataset data, CancellationToken cancellationToken = default) =>
+        Evaluate(_network, data, cancellationToken);
+
+    /// <summary>Runs a network over a data set in evaluation mode, in batches of its largest size.</summary>
+    /// <param name="network">The network.</param>
+    /// <param name="data">The images.</param>
+    /// <param name="cancellationToken">Stops between two batches.</param>
+    /// <exception cref="ArgumentException">The data set does not fit the network.</exception>
+    /// <exception cref="OperationCanceledException">It was cancelled.</exception>
+    public static Evaluation Evaluate(Network network, ImageDataset data, CancellationToken cancellationToken = default) =>
+        Evaluation.Of(network, data, cancellationToken);
+
+    private IEnumerable<EpochResult> Run(
+        ImageDataset train, int epochs, LossHistory history, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken)
+    {
+        int steps = BatchLoader.CountSteps(train.Count, BatchSize);
+        (int firstEpoch, int firstStep) = NextStep(history, steps);
+        history.Cancelled = false;
+        if (firstEpoch >= epochs)
+        {
+            yield break;
+        }
+        using var loader = new BatchLoader(train, BatchSize, Seed, epochs, firstEpoch, firstStep);
+        var clock = new Clock(epochs, steps, Test is not null);
+        for (int epoch = firstEpoch; epoch < epochs; epoch++)
+        {
+            double rate = SetLearningRates(epoch);
+            history.Reserve(steps);
+            clock.BeginEpoch();
+            TrainingProgress last = default;
+            for (int step = epoch == firstEpoch ? firstStep : 0; step < steps; step++)
+            {
+                if (cancellationToken.IsCancellationRequested)
+                {
+                    history.Cancelled = true;
+                    yield break;
+                }
+                float loss = Step(loader, clock);
+                if (!float.IsFinite(loss))
+                {
+                    throw new TrainingDivergedException(epoch + 1, step + 1, loss, history);
+                }
+                history.Add(new StepResult(epoch + 1, step + 1, loss, rate));
+                last = new TrainingProgress(
+                    epoch + 1, epochs, step + 1, steps, loss, rate, clock.SamplesPerSecond, clock.Elapsed, clock.Remaining(epoch, step), null);
+                if (step < steps - 1)
+                {
+                    progress?.Report(last);
+                }
+            }
+            Evaluation? test = RunTest(history, clock, cancellationToken);
+            var result = new EpochResult(
+                epoch + 1, AverageLoss(history, epoch + 1), test?.Loss, test?.Accuracy, rate, clock.EpochSeconds, clock.SamplesPerSecond);
+            history.Add(result);
+            progress?.Report(last with { Elapsed = clock.Elapsed, Remaining = clock.Remaining(epoch, steps - 1), Finished = result });
+            yield return result;
+            if (history.Cancelled)
+            {
+                yield break;
+            }
+        }
+    }
+
+    // on its own because a batch is a ref struct, which an iterator cannot keep
+    private float Step(BatchLoader loader, Clock clock)
+    {
+        clock.BeginStep();
+        if (!loader.TryTake(out BatchLoader.Batch batch))
+        {
+            throw new UnreachableException("the loader ended before the epoch");
+        }
+        float loss = _network.TrainStep(_optimizer, batch.Images, batch.Labels);
+        clock.EndStep(batch.Labels.Length);
+        return loss;
+    }
+
+    private Evaluation? RunTest(LossHistory history, Clock clock, CancellationToken cancellationToken)
+    {
+        if (Test is null)
+        {
+            return null;
+        }
+        try
+        {
+            long begin = Stopwatch.GetTimestamp();
+            Evaluation test = Evaluate(Test, cancellationToken);
+            clock.Tested(Stopwatch.GetElapsedTime(begin));
+            return test;
+        }
+        catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
+        {
+            history.Cancelled = true;
+            return null;
+        }
+    }
+
+    private void NoteInitialRates()
+    {
+        while (_initialRates.Count < _optimizer.GroupCount)
+        {
+            _initialRates.Add(_optimizer.GetOptions(_initialRates.Count).LearningRate);
+        }
+    }
+
+    private double SetLearningRates(int epoch)
+    {
+        if (Schedule != LearningRateSchedule.Constant())
+        {
+            NoteInitialRates();
+            for (int group = 0; group < _initialRates.Count; group++)
+            {
+                double rate = Schedule.GetLearningRate(_initialRates[group], epoch);
+                _optimizer.SetOptions(_optimizer.GetOptions(group) with { LearningRate = rate }, group);
+            }
+        }
+        return _optimizer.LearningRate;
+    }
+
+    // epoch and step, from 0, after the last step of the history
+    private static (int Epoch, int Step) NextStep(LossHistory history, int steps)
+    {
+        if (history.Steps.Count == 0)
+        {
+            return (0, 0);
+        }
+        StepResult last = history.Steps[^1];
+        if (last.Step > steps)
+        {
+            throw new ArgumentException(
+                $"history: its last step is {last.Step} of epoch {last.Epoch}, expected at most {steps}, the steps of an epoch of this data "
+                + "set and batch size", nameof(history));
+        }
+        return last.Step == steps ? (last.Epoch, 0) : (last.Epoch - 1, last.Step);
+    }
+
+    private static double AverageLoss(LossHistory history, int epoch)
+    {
+        double sum = 0;
+        int count = 0;
+        for (int i = history.Steps.Count - 1; i >= 0 && history.Steps[i].Epoch == epoch; i--)
+        {
+            sum += history.Steps[i].Loss;
+            count++;
+        }
+        return sum / count;
+    }
+
+    /// <summary>Times of a run. Training time is that of taking batches and of steps, nothing else.</summary>
+    private sealed class Clock(int epochs, int steps, bool tests)
+    {
+        private readonly long _start = Stopwatch.GetTimestamp();
+        private long _stepStart, _runTicks, _epochTicks, _runSteps, _epochSamples;
+        private TimeSpan _test;
+
+        public TimeSpan Elapsed => Stopwatch.GetElapsedTime(_start);
+
+        public double EpochSeconds => _epochTicks / (double)Stopwatch.Frequency;
+
+        public double SamplesPerSecond => _epochTicks > 0 ? _epochSamples / EpochSeconds : 0;
+
+        public void BeginEpoch() => (_epochTicks, _epochSamples) = (0, 0);
+
+        public void BeginStep() => _stepStart = Stopwatch.GetTimestamp();
+
+        public void EndStep(int samples)
+        {
+            long ticks = Stopwatch.GetTimestamp() - _stepStart;
+            _runTicks += ticks;
+            _epochTicks += ticks;
+            _runSteps++;
+            _epochSamples += samples;
+        }
+
+        public void Tested(TimeSpan time) => _test = time;
+
+        // of the time after a step and, if it is the epoch's last one, the epoch's test
+        public TimeSpan? Remaining(int epoch, int step)
+        {
+            if (_runSteps < 2)
+            {
+                return null;
+            }
+            long stepsLeft = (long)(epochs - epoch) * steps - step - 1;
+            double seconds = stepsLeft * (_runTicks / (double)Stopwatch.Frequency / _runSteps);
+            int testsLeft = step == steps - 1 ? epochs - epoch - 1 : epochs - epoch;
+            return TimeSpan.FromSeconds(seconds + (tests ? testsLeft * _test.TotalSeconds : 0));
+        }
+    }
+}
