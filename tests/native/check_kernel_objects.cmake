@@ -1,0 +1,26 @@
+# cmake -DNM=… -P check_kernel_objects.cmake OBJECT…
+#
+# An inline function that is compiled into an object for a newer CPU is a weak symbol there, and the linker may pick that copy
+# for the whole library, which then ends with an illegal instruction on an older CPU. So these objects define none.
+set(objects "")
+set(after_script FALSE)
+foreach(i RANGE 1 ${CMAKE_ARGC})
+  if(after_script AND NOT "${CMAKE_ARGV${i}}" STREQUAL "")
+    list(APPEND objects "${CMAKE_ARGV${i}}")
+  elseif("${CMAKE_ARGV${i}}" MATCHES "check_kernel_objects\\.cmake$")
+    set(after_script TRUE)
+  endif()
+endforeach()
+if(NOT objects)
+  message(FATAL_ERROR "no object files given")
+endif()
+foreach(object IN LISTS objects)
+  execute_process(COMMAND "${NM}" -C --defined-only "${object}" OUTPUT_VARIABLE symbols COMMAND_ERROR_IS_FATAL ANY)
+  if(symbols STREQUAL "")
+    message(SEND_ERROR "${object}: no symbols")
+  endif()
+  string(REGEX MATCHALL "[0-9a-f]+ [WwVvu] [^\n]+" shared "${symbols}")
+  foreach(symbol IN LISTS shared)
+    message(SEND_ERROR "${object}: inline function or variable that the linker may share: ${symbol}")
+  endforeach()
+endforeach()
