@@ -21,6 +21,8 @@ constexpr int64_t kBandFloats = 16 * 1024;
 constexpr int64_t kEnoughRows = 64;
 // Steps of a weight gradient between two visits to its sums in memory.
 constexpr int64_t kEnoughSteps = 256;
+// Elements of a row of PyTorch's weight that are turned into a column at a time: a cache line of them.
+constexpr int64_t kRun = 16;
 // A vector load may reach this far beyond the last element.
 constexpr int64_t kSlack = 64;
 
@@ -80,7 +82,12 @@ Conv::Conv(const adn_op& op, const Kernels& kernels, uint64_t max_batch_size, bo
   taps_ = kernel_height * kernel_width;
   depth_ = taps_ * channels_;
   weight_places_.resize(static_cast<size_t>(depth_));
-  for (int64_t k = 0; k < depth_; ++k) weight_places_[static_cast<size_t>(k)] = k % channels_ * taps_ + k / channels_;
+  weight_order_.resize(weight_places_.size());
+  for (int64_t k = 0; k < depth_; ++k) {
+    const int64_t place = k % channels_ * taps_ + k / channels_;
+    weight_places_[static_cast<size_t>(k)] = place;
+    weight_order_[static_cast<size_t>(place)] = k;
+  }
   if (pad_y_ == 0 && pad_x_ == 0 && kernel_height == height_ && kernel_width == width_ && dilation_y == 1 &&
       dilation_x == 1) {
     // The kernel covers the image: to the passes this is a plain matrix product over one pixel of many channels.
@@ -174,30 +181,34 @@ uint64_t Conv::bytes() const {
          winners_.size();
 }
 
+// Both ways of packing turn rows into columns. They read PyTorch's rows in order and in short runs, so that what they write
+// to stays in cache until it is full.
 void Conv::pack(ThreadPool& pool, const float* weight, bool backward) {
-  // Small squares keep both sides of the transposition in cache.
-  constexpr int64_t kSquare = 16;
-  const int64_t row = depth_;
-  pool.run(panels_, [&](int64_t panel, uint32_t) {
-    float* to = forward_weights_.data() + panel * depth_ * panel_;
-    const int64_t first = panel * panel_, columns = std::min(panel_, out_channels_ - first);
-    for (int64_t k0 = 0; k0 < depth_; k0 += kSquare) {
-      const int64_t k1 = std::min(depth_, k0 + kSquare);
+  const int64_t blocks = divide_up(depth_, kRun), tasks = std::min(kTasks, panels_ * blocks);
+  pool.run(tasks, [&](int64_t task, uint32_t) {
+    for (int64_t block = task * panels_ * blocks / tasks; block < (task + 1) * panels_ * blocks / tasks; ++block) {
+      const int64_t panel = block / blocks, first = panel * panel_, columns = std::min(panel_, out_channels_ - first);
+      const int64_t place = block % blocks * kRun, count = std::min(kRun, depth_ - place);
+      float* to = forward_weights_.data() + panel * depth_ * panel_;
+      const float* from = weight + first * depth_ + place;
+      const int64_t* order = weight_order_.data() + place;
       for (int64_t j = 0; j < columns; ++j) {
-        const float* from = weight + (first + j) * row;
-        for (int64_t k = k0; k < k1; ++k) to[k * panel_ + j] = from[weight_places_[static_cast<size_t>(k)]];
+        for (int64_t i = 0; i < count; ++i) to[order[i] * panel_ + j] = from[j * depth_ + i];
       }
     }
   });
   if (!backward || backward_weights_.count() == 0) return;
-  pool.run(in_panels_, [&](int64_t in_panel, uint32_t) {
-    const int64_t first = in_panel * panel_, columns = std::min(panel_, channels_ - first);
-    for (int64_t tap = 0; tap < taps_; ++tap) {
-      float* to = backward_weights_.data() + (tap * in_panels_ + in_panel) * out_channels_ * panel_;
-      const int64_t* places = weight_places_.data() + tap * channels_ + first;
-      for (int64_t o = 0; o < out_channels_; ++o) {
-        const float* from = weight + o * row;
-        for (int64_t j = 0; j < columns; ++j) to[o * panel_ + j] = from[places[j]];
+  const int64_t row_tasks = std::min(kTasks, out_channels_);
+  pool.run(row_tasks, [&](int64_t task, uint32_t) {
+    for (int64_t o = task * out_channels_ / row_tasks; o < (task + 1) * out_channels_ / row_tasks; ++o) {
+      const float* from = weight + o * depth_;
+      for (int64_t tap = 0; tap < taps_; ++tap) {
+        for (int64_t panel = 0; panel < in_panels_; ++panel) {
+          float* to = backward_weights_.data() + ((tap * in_panels_ + panel) * out_channels_ + o) * panel_;
+          const int64_t first = panel * panel_, columns = std::min(panel_, channels_ - first);
+          const int64_t* places = weight_places_.data() + tap * channels_ + first;
+          for (int64_t j = 0; j < columns; ++j) to[j] = from[places[j]];
+        }
       }
     }
   });
@@ -259,6 +270,7 @@ void Conv::forward(ThreadPool& pool, const Scratch& scratch, const Parameters& p
     e.pool_width = pool_width_;
     e.pool_stride_y = pool_stride_y_;
     e.pool_stride_x = pool_stride_x_;
+    e.pool = pool_;
     e.relu_before_pool = relu_before_pool_;
     e.relu = relu_;
     e.height = bands == 1 ? conv_height_ : rows;
@@ -371,24 +383,24 @@ void Conv::data_gradient(const float* dy, int64_t images, int64_t first_panel, i
 
 // Sums the parts in order and puts them into PyTorch's places.
 void Conv::reduce(ThreadPool& pool, const Gradients& gradients, int64_t parts) {
-  constexpr int64_t kSquare = 16;
   const int64_t part_step = panels_ * depth_ * panel_;
-  const int64_t blocks = divide_up(depth_, kSquare);
-  const int64_t tasks = std::min(kTasks, panels_ * blocks);
+  const int64_t blocks = divide_up(depth_, kRun), tasks = std::min(kTasks, panels_ * blocks);
   pool.run(tasks, [&](int64_t task, uint32_t) {
-    float sums[kSquare * 64];
+    float sums[kRun * kMaxPanel];
     for (int64_t block = task * panels_ * blocks / tasks; block < (task + 1) * panels_ * blocks / tasks; ++block) {
-      const int64_t panel = block / blocks, k0 = block % blocks * kSquare, k1 = std::min(depth_, k0 + kSquare);
-      const int64_t first = panel * panel_, columns = std::min(panel_, out_channels_ - first);
-      kernels_->add_parts(sums, parts_.data() + (panel * depth_ + k0) * panel_, (k1 - k0) * panel_, parts, part_step);
+      const int64_t panel = block / blocks, first = panel * panel_, columns = std::min(panel_, out_channels_ - first);
+      const int64_t place = block % blocks * kRun, count = std::min(kRun, depth_ - place);
+      kernels_->add_parts(sums, parts_.data() + panel * depth_ * panel_, weight_order_.data() + place, count, panel_,
+                          parts, part_step);
+      float* to = gradients.weight + first * depth_ + place;
       for (int64_t j = 0; j < columns; ++j) {
-        float* to = gradients.weight + (first + j) * depth_;
-        for (int64_t k = k0; k < k1; ++k) to[weight_places_[static_cast<size_t>(k)]] = sums[(k - k0) * panel_ + j];
+        for (int64_t i = 0; i < count; ++i) to[j * depth_ + i] = sums[i * panel_ + j];
       }
     }
   });
   if (gradients.bias != nullptr) {
-    kernels_->add_parts(gradients.bias, bias_parts_.data(), out_channels_, parts, out_step_);
+    const int64_t row = 0;
+    kernels_->add_parts(gradients.bias, bias_parts_.data(), &row, 1, out_channels_, parts, out_step_);
   }
 }
 

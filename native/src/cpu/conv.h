@@ -100,6 +100,7 @@ class Conv {
   std::vector<int64_t> tap_places_;    // of each tap relative to the window
   std::vector<int64_t> depth_places_;  // of each k relative to the window
   std::vector<int64_t> weight_places_; // of each k in a row of PyTorch's weight
+  std::vector<int64_t> weight_order_;  // the other way: the k of each element of such a row
   std::vector<int64_t> runs_;          // forward: starts of the runs of k that lie side by side in the image
   int64_t run_length_;
   std::vector<int64_t> sweeps_;        // backward weights: starts of the runs of output pixels at equal steps; several images

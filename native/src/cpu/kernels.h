@@ -29,7 +29,7 @@ struct Gemm {
   bool accumulate;
 };
 
-// What follows a convolution while its result is in cache: bias, ReLU, max-pool, ReLU.
+// What follows a convolution while its result is in cache: bias, ReLU, max-pool, ReLU. Without a pool there is one ReLU.
 struct Epilogue {
   const float* x;  // [height][width][x_step]: the convolution without bias
   int64_t x_step;
@@ -39,8 +39,8 @@ struct Epilogue {
   float* out;        // [out pixels][out_step]
   uint8_t* winner;   // the same places: which element of the pool's window won, row-major; NULL when not wanted
   int64_t out_step;
-  int64_t pool_height, pool_width, pool_stride_y, pool_stride_x;  // 1 and 1 without pool
-  bool relu_before_pool, relu;
+  int64_t pool_height, pool_width, pool_stride_y, pool_stride_x;
+  bool pool, relu_before_pool, relu;
 };
 
 // The way back through an epilogue: from the gradient of its output to that of the convolution's result.
@@ -55,15 +55,18 @@ struct EpilogueGradient {
   bool pool, relu;
 };
 
+constexpr int64_t kMaxPanel = 32;
+
 struct Kernels {
-  int64_t panel;  // columns of a panel of B
+  int64_t panel;  // columns of a panel of B, at most kMaxPanel
   void (*gemm)(const Gemm& g);
   void (*epilogue)(const Epilogue& e);
   void (*epilogue_gradient)(const EpilogueGradient& e);
   // sums[column] += x[row][column] over the rows, in order.
   void (*add_columns)(float* sums, const float* x, int64_t rows, int64_t columns, int64_t x_step);
-  // total[i] = parts[0][i] + parts[1][i] + …, in order.
-  void (*add_parts)(float* total, const float* parts, int64_t count, int64_t part_count, int64_t part_step);
+  // total[row][i] = the sum, in order, of parts[part][rows[row]][i].
+  void (*add_parts)(float* total, const float* parts, const int64_t* rows, int64_t row_count, int64_t row_length,
+                    int64_t part_count, int64_t part_step);
   void (*relu)(float* out, const float* x, int64_t count);
   void (*relu_gradient)(float* x_gradient, const float* out, const float* gradient, int64_t count);
   void (*adadelta)(float* p, const float* g, float* v, float* u, int64_t count, const AdadeltaNumbers& numbers);

@@ -9,6 +9,7 @@ namespace adn::cpu {
 namespace {
 
 constexpr int64_t kPanel = 2 * kLanes;
+static_assert(kPanel <= kMaxPanel);
 
 // ---- Matrix product -------------------------------------------------------------------------------------------------
 
@@ -79,39 +80,82 @@ void gemm(const Gemm& g) {
 }
 
 // ---- Epilogue of a convolution ---------------------------------------------------------------------------------------
+// Written once for a vector of channels and, in the channels left over, for one.
 
-// Channels handled at once: with a constant count the loops over them become vector code.
-constexpr int kBlock = 16;
+typedef uint8_t Bytes __attribute__((vector_size(kLanes)));
+
+template <class T>
+constexpr int64_t lanes_of = kLanes;
+template <>
+constexpr int64_t lanes_of<float> = 1;
+
+template <class T>
+T load_as(const float* p);
+template <>
+inline V load_as<V>(const float* p) {
+  return load(p);
+}
+template <>
+inline float load_as<float>(const float* p) {
+  return *p;
+}
+inline void store(float* p, float x) { *p = x; }
+
+template <class T>
+T splat(float x);
+template <>
+inline V splat<V>(float x) {
+  return broadcast(x);
+}
+template <>
+inline float splat<float>(float x) {
+  return x;
+}
+
+// Numbers below 256, kept as bytes.
+template <class T>
+T load_bytes(const uint8_t* p);
+template <>
+inline V load_bytes<V>(const uint8_t* p) {
+  Bytes bytes;
+  __builtin_memcpy(&bytes, p, kLanes);
+  return __builtin_convertvector(bytes, V);
+}
+template <>
+inline float load_bytes<float>(const uint8_t* p) {
+  return *p;
+}
+inline void store_bytes(uint8_t* p, V x) {
+  const Bytes bytes = __builtin_convertvector(x, Bytes);
+  __builtin_memcpy(p, &bytes, kLanes);
+}
+inline void store_bytes(uint8_t* p, float x) { *p = static_cast<uint8_t>(x); }
 
 // NaN stays NaN, as in PyTorch.
-inline float relu_of(float x) { return x < 0.0f ? 0.0f : x; }
+template <class T>
+inline T relu_of(T x) {
+  const T zero = splat<T>(0.0f);
+  return x < zero ? zero : x;
+}
 
 // As max_pool2d: the first maximum wins, and NaN beats everything.
-template <bool kReluBefore>
-void pool_block(const Epilogue& e, int64_t y, int64_t x, int64_t c, int count, float* out, uint8_t* winner) {
-  float best[kBlock], bias[kBlock];
-  int32_t index[kBlock];
-  for (int i = 0; i < count; ++i) {
-    bias[i] = e.bias != nullptr ? e.bias[c + i] : 0.0f;
-    best[i] = -__builtin_inff();
-    index[i] = 0;
-  }
-  int32_t place = 0;
+template <class T, bool kReluBefore>
+inline void pool_window(const Epilogue& e, const float* window, int64_t c, float* out, uint8_t* winner) {
+  const T bias = e.bias != nullptr ? load_as<T>(e.bias + c) : splat<T>(0.0f);
+  T best = splat<T>(-__builtin_inff()), index = splat<T>(0.0f);
+  float place = 0.0f;
   for (int64_t dy = 0; dy < e.pool_height; ++dy) {
-    const float* in = e.x + ((y + dy) * e.width + x) * e.x_step + c;
-    for (int64_t dx = 0; dx < e.pool_width; ++dx, ++place, in += e.x_step) {
-      for (int i = 0; i < count; ++i) {
-        const float v = kReluBefore ? relu_of(in[i] + bias[i]) : in[i] + bias[i];
-        const bool take = (v > best[i]) | (v != v);
-        best[i] = take ? v : best[i];
-        index[i] = take ? place : index[i];
-      }
+    const float* x = window + dy * e.width * e.x_step + c;
+    for (int64_t dx = 0; dx < e.pool_width; ++dx, place += 1.0f, x += e.x_step) {
+      T v = load_as<T>(x) + bias;
+      if (kReluBefore) v = relu_of(v);
+      const auto take = (v > best) | (v != v);
+      best = take ? v : best;
+      index = take ? splat<T>(place) : index;
     }
   }
-  for (int i = 0; i < count; ++i) out[i] = e.relu ? relu_of(best[i]) : best[i];
-  if (winner != nullptr) {
-    for (int i = 0; i < count; ++i) winner[i] = static_cast<uint8_t>(index[i]);
-  }
+  store(out + c, e.relu ? relu_of(best) : best);
+  if (winner != nullptr) store_bytes(winner + c, index);
 }
 
 template <bool kReluBefore>
@@ -120,97 +164,86 @@ void pool_rows(const Epilogue& e) {
   uint8_t* winner = e.winner;
   for (int64_t y = 0; y + e.pool_height <= e.height; y += e.pool_stride_y) {
     for (int64_t x = 0; x + e.pool_width <= e.width; x += e.pool_stride_x) {
+      const float* window = e.x + (y * e.width + x) * e.x_step;
       int64_t c = 0;
-      for (; c + kBlock <= e.channels; c += kBlock) {
-        pool_block<kReluBefore>(e, y, x, c, kBlock, out + c, winner != nullptr ? winner + c : nullptr);
-      }
-      if (c < e.channels) {
-        pool_block<kReluBefore>(e, y, x, c, static_cast<int>(e.channels - c), out + c, winner != nullptr ? winner + c : nullptr);
-      }
+      for (; c + kLanes <= e.channels; c += kLanes) pool_window<V, kReluBefore>(e, window, c, out, winner);
+      for (; c < e.channels; ++c) pool_window<float, kReluBefore>(e, window, c, out, winner);
       out += e.out_step;
       if (winner != nullptr) winner += e.out_step;
     }
   }
 }
 
+template <class T>
+inline void finish_pixel(const Epilogue& e, const float* x, int64_t c, float* out, bool relu) {
+  T v = load_as<T>(x + c);
+  if (e.bias != nullptr) v = v + load_as<T>(e.bias + c);
+  store(out + c, relu ? relu_of(v) : v);
+}
+
 void epilogue(const Epilogue& e) {
-  if (e.pool_height * e.pool_width != 1 || e.pool_stride_y != 1 || e.pool_stride_x != 1) {
+  if (e.pool) {
     e.relu_before_pool ? pool_rows<true>(e) : pool_rows<false>(e);
     return;
   }
-  const bool relu = e.relu || e.relu_before_pool;
   for (int64_t pixel = 0; pixel < e.height * e.width; ++pixel) {
     const float* x = e.x + pixel * e.x_step;
     float* out = e.out + pixel * e.out_step;
-    for (int64_t c = 0; c < e.channels; ++c) {
-      const float v = e.bias != nullptr ? x[c] + e.bias[c] : x[c];
-      out[c] = relu ? relu_of(v) : v;
-    }
+    int64_t c = 0;
+    for (; c + kLanes <= e.channels; c += kLanes) finish_pixel<V>(e, x, c, out, e.relu);
+    for (; c < e.channels; ++c) finish_pixel<float>(e, x, c, out, e.relu);
   }
+}
+
+// The gradient that comes through the last ReLU; NaN lets it through, as in PyTorch.
+template <class T>
+inline T through_relu(const EpilogueGradient& e, int64_t place) {
+  const T gradient = load_as<T>(e.gradient + place), zero = splat<T>(0.0f);
+  return e.relu ? (load_as<T>(e.out + place) <= zero ? zero : gradient) : gradient;
 }
 
 // Writes the gradient to the window's winner and zero to its other elements.
-template <bool kRelu>
-void unpool_block(const EpilogueGradient& e, float* x, const float* gradient, const float* out, const uint8_t* winner,
-                  int count) {
-  float g[kBlock];
-  int32_t index[kBlock];
-  for (int i = 0; i < count; ++i) {
-    g[i] = kRelu && out[i] <= 0.0f ? 0.0f : gradient[i];
-    index[i] = winner[i];
-  }
-  int32_t place = 0;
+template <class T>
+inline void unpool_window(const EpilogueGradient& e, float* window, int64_t place, int64_t c) {
+  const T gradient = through_relu<T>(e, place), index = load_bytes<T>(e.winner + place), zero = splat<T>(0.0f);
+  float element = 0.0f;
   for (int64_t dy = 0; dy < e.pool_height; ++dy) {
-    float* to = x + dy * e.width * e.x_step;
-    for (int64_t dx = 0; dx < e.pool_width; ++dx, ++place, to += e.x_step) {
-      for (int i = 0; i < count; ++i) to[i] = index[i] == place ? g[i] : 0.0f;
+    float* x = window + dy * e.width * e.x_step + c;
+    for (int64_t dx = 0; dx < e.pool_width; ++dx, element += 1.0f, x += e.x_step) {
+      store(x, index == splat<T>(element) ? gradient : zero);
     }
   }
 }
 
-template <bool kRelu>
 void unpool_rows(const EpilogueGradient& e) {
-  const float* gradient = e.gradient;
-  const float* out = e.out;
-  const uint8_t* winner = e.winner;
+  int64_t place = 0;
   for (int64_t y = 0; y + e.pool_height <= e.height; y += e.pool_stride_y) {
-    for (int64_t x = 0; x + e.pool_width <= e.width; x += e.pool_stride_x) {
-      float* to = e.x + (y * e.width + x) * e.x_step;
+    for (int64_t x = 0; x + e.pool_width <= e.width; x += e.pool_stride_x, place += e.channels) {
+      float* window = e.x + (y * e.width + x) * e.x_step;
       int64_t c = 0;
-      for (; c + kBlock <= e.channels; c += kBlock) {
-        unpool_block<kRelu>(e, to + c, gradient + c, out + c, winner + c, kBlock);
-      }
-      if (c < e.channels) {
-        unpool_block<kRelu>(e, to + c, gradient + c, out + c, winner + c, static_cast<int>(e.channels - c));
-      }
-      gradient += e.channels;
-      out += e.channels;
-      winner += e.channels;
+      for (; c + kLanes <= e.channels; c += kLanes) unpool_window<V>(e, window, place + c, c);
+      for (; c < e.channels; ++c) unpool_window<float>(e, window, place + c, c);
     }
   }
 }
 
 void epilogue_gradient(const EpilogueGradient& e) {
-  const bool tiled = e.pool_stride_y == e.pool_height && e.pool_stride_x == e.pool_width &&
-                     e.height % e.pool_height == 0 && e.width % e.pool_width == 0;
-  if (e.pool && !tiled) {
-    for (int64_t pixel = 0; pixel < e.height * e.width; ++pixel) {
+  const int64_t pixels = e.height * e.width;
+  if (e.pool) {
+    const bool covered = e.pool_stride_y == e.pool_height && e.pool_stride_x == e.pool_width &&
+                         e.height % e.pool_height == 0 && e.width % e.pool_width == 0;
+    for (int64_t pixel = 0; !covered && pixel < pixels; ++pixel) {
       for (int64_t c = 0; c < e.channels; ++c) e.x[pixel * e.x_step + c] = 0.0f;
     }
-  }
-  if (e.pool) {
-    e.relu ? unpool_rows<true>(e) : unpool_rows<false>(e);
+    unpool_rows(e);
     return;
   }
-  for (int64_t pixel = 0; pixel < e.height * e.width; ++pixel) {
-    const float* gradient = e.gradient + pixel * e.channels;
-    const float* out = e.out + pixel * e.channels;
+  for (int64_t pixel = 0; pixel < pixels; ++pixel) {
+    const int64_t place = pixel * e.channels;
     float* x = e.x + pixel * e.x_step;
-    if (e.relu) {
-      for (int64_t c = 0; c < e.channels; ++c) x[c] = out[c] <= 0.0f ? 0.0f : gradient[c];
-    } else {
-      for (int64_t c = 0; c < e.channels; ++c) x[c] = gradient[c];
-    }
+    int64_t c = 0;
+    for (; c + kLanes <= e.channels; c += kLanes) store(x + c, through_relu<V>(e, place + c));
+    for (; c < e.channels; ++c) store(x + c, through_relu<float>(e, place + c));
   }
 }
 
@@ -222,11 +255,15 @@ void add_columns(float* sums, const float* x, int64_t rows, int64_t columns, int
   }
 }
 
-void add_parts(float* total, const float* parts, int64_t count, int64_t part_count, int64_t part_step) {
-  for (int64_t i = 0; i < count; ++i) {
-    float sum = parts[i];
-    for (int64_t part = 1; part < part_count; ++part) sum += parts[part * part_step + i];
-    total[i] = sum;
+void add_parts(float* total, const float* parts, const int64_t* rows, int64_t row_count, int64_t row_length,
+               int64_t part_count, int64_t part_step) {
+  for (int64_t row = 0; row < row_count; ++row, total += row_length) {
+    const float* from = parts + rows[row] * row_length;
+    for (int64_t i = 0; i < row_length; ++i) {
+      float sum = from[i];
+      for (int64_t part = 1; part < part_count; ++part) sum += from[part * part_step + i];
+      total[i] = sum;
+    }
   }
 }
 
