@@ -25,13 +25,13 @@
 
 typedef struct adn_op {
   int32_t kind;
-  int32_t weight;        /* CONV: parameter index */
-  int32_t bias;          /* CONV: parameter index, or -1 */
-  uint32_t layer;        /* index of the layer the op begins with; the stream of DROPOUT's random numbers */
-  uint64_t in_shape[3];  /* channels, height, width of an image */
+  int32_t weight;         /* CONV: parameter index */
+  int32_t bias;           /* CONV: parameter index, or -1 */
+  uint32_t layer;         /* index of the layer the op begins with; the stream of DROPOUT's random numbers */
+  uint64_t in_shape[3];   /* channels, height, width of an image */
   uint64_t conv_shape[3]; /* CONV: shape before the epilogue; elsewhere out_shape */
   uint64_t out_shape[3];
-  uint64_t kernel[2];    /* CONV and pools: height, width, here and below */
+  uint64_t kernel[2]; /* CONV and pools: height, width, here and below */
   uint64_t stride[2];
   uint64_t padding[2];
   uint64_t dilation[2];
@@ -84,9 +84,9 @@ typedef struct adn_backend {
   const char* name;
 
   /* Message of the last failed call on this thread. */
-  const char*(*last_error)(void);
+  const char* (*last_error)(void);
   /* Why this backend cannot be used here, "" when it can. */
-  const char*(*reason)(void);
+  const char* (*reason)(void);
 
   adn_status (*device_create)(void** device, const adn_context_options* options);
   void (*device_destroy)(void* device);
@@ -101,8 +101,8 @@ typedef struct adn_backend {
   /* A network's own memory (packed weights, partial sums) is made here; *bytes is its size. */
   adn_status (*network_create)(void** network, uint64_t* bytes, void* device, const adn_plan* plan);
   void (*network_destroy)(void* network);
-  adn_status (*network_forward)(void* network, const adn_network_memory* memory, const float* input, uint64_t batch_size,
-                                int32_t mode, uint64_t step);
+  adn_status (*network_forward)(void* network, const adn_network_memory* memory, const float* input,
+                                uint64_t batch_size, int32_t mode, uint64_t step);
   /* Values and their gradients, as [batch_size, C, H, W] in host memory. */
   adn_status (*network_read_value)(float* host, void* network, const adn_network_memory* memory, uint64_t value,
                                    uint64_t batch_size);

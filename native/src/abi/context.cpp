@@ -1,5 +1,6 @@
 // Versions, errors and contexts of the C ABI.
 #include "core/context.h"
+
 #include "core/options.h"
 #include "core/tensor.h"
 

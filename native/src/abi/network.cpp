@@ -32,7 +32,8 @@ std::vector<adn_layer> read_layers(const adn_layer* layers, uint64_t count) {
     char name[32];
     std::snprintf(name, sizeof name, "layers[%llu]", static_cast<unsigned long long>(i));
     if (layer->struct_size != stride) {
-      fail(ADN_STATUS_INVALID_ARGUMENT, "%s.struct_size: %u, expected %u, that of layers[0]", name, layer->struct_size, stride);
+      fail(ADN_STATUS_INVALID_ARGUMENT, "%s.struct_size: %u, expected %u, that of layers[0]", name, layer->struct_size,
+           stride);
     }
     check_struct_size(stride, name);
     list.push_back(read_struct(layer, default_layer(layer->kind), name));

@@ -1,6 +1,7 @@
 // Tensors and random numbers of the C ABI.
-#include "core/random.h"
 #include "core/tensor.h"
+
+#include "core/random.h"
 
 using namespace adn;
 

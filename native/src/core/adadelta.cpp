@@ -48,26 +48,30 @@ uint64_t Adadelta::add_group(const std::vector<Tensor>& parameters, const std::v
     const Tensor& p = parameters[i];
     const Tensor& g = gradients[i];
     if (p.storage()->context() != context_) {
-      fail(ADN_STATUS_INVALID_ARGUMENT, "parameters[%zu]: made from another context than the optimizer, expected the same", i);
+      fail(ADN_STATUS_INVALID_ARGUMENT,
+           "parameters[%zu]: made from another context than the optimizer, expected the same", i);
     }
     if (g.storage()->context() != context_) {
-      fail(ADN_STATUS_INVALID_ARGUMENT, "gradients[%zu]: made from another context than the optimizer, expected the same", i);
+      fail(ADN_STATUS_INVALID_ARGUMENT,
+           "gradients[%zu]: made from another context than the optimizer, expected the same", i);
     }
     if (!p.same_shape(g)) {
       fail(ADN_STATUS_INVALID_ARGUMENT, "gradients[%zu]: shape %s, expected %s, that of parameters[%zu]", i,
            ShapeText(g.shape(), g.rank()).text, ShapeText(p.shape(), p.rank()).text, i);
     }
     if (overlap(p, g)) {
-      fail(ADN_STATUS_INVALID_ARGUMENT, "gradients[%zu]: the memory of parameters[%zu], expected memory of its own", i, i);
+      fail(ADN_STATUS_INVALID_ARGUMENT, "gradients[%zu]: the memory of parameters[%zu], expected memory of its own", i,
+           i);
     }
     for (size_t j = 0; j < slots.size(); ++j) {
       if (overlap(p, slots[j].parameter)) {
-        fail(ADN_STATUS_INVALID_ARGUMENT, "parameters[%zu]: already parameter %zu of the optimizer, expected each once", i, j);
+        fail(ADN_STATUS_INVALID_ARGUMENT, "parameters[%zu]: already parameter %zu of the optimizer, expected each once",
+             i, j);
       }
     }
     slots.push_back({p, g, Tensor::zeros(context_, p.shape(), p.rank()), Tensor::zeros(context_, p.shape(), p.rank())});
-    pieces.push_back({p.data(), g.data(), slots.back().square_avg.data(), slots.back().acc_delta.data(), p.count(), start,
-                      options_.size()});
+    pieces.push_back({p.data(), g.data(), slots.back().square_avg.data(), slots.back().acc_delta.data(), p.count(),
+                      start, options_.size()});
     start += p.count();
   }
   options_.push_back(options);
@@ -78,7 +82,8 @@ uint64_t Adadelta::add_group(const std::vector<Tensor>& parameters, const std::v
 
 void Adadelta::check_group(uint64_t group) const {
   if (group >= options_.size()) {
-    fail(ADN_STATUS_INVALID_ARGUMENT, "group: %llu, expected 0 <= group < %zu", static_cast<ull>(group), options_.size());
+    fail(ADN_STATUS_INVALID_ARGUMENT, "group: %llu, expected 0 <= group < %zu", static_cast<ull>(group),
+         options_.size());
   }
 }
 
@@ -94,8 +99,9 @@ void Adadelta::set_options(uint64_t group, const adn_adadelta_options& options) 
 }
 
 void Adadelta::step() {
-  context_->call(&adn_backend::adadelta_step, context_->device(), static_cast<const adn_adadelta_piece*>(pieces_.data()),
-                 uint64_t{pieces_.size()}, static_cast<const adn_adadelta_options*>(options_.data()));
+  context_->call(&adn_backend::adadelta_step, context_->device(),
+                 static_cast<const adn_adadelta_piece*>(pieces_.data()), uint64_t{pieces_.size()},
+                 static_cast<const adn_adadelta_options*>(options_.data()));
   for (const Slot& slot : slots_) slot.parameter.storage()->touch();
   ++step_;
 }

@@ -21,7 +21,7 @@ struct AdadeltaNumbers {
 
 // 1 - rho is taken in double and then rounded, as PyTorch does.
 ADN_HOST_DEVICE AdadeltaNumbers adadelta_numbers(const adn_adadelta_options& o) {
-  return {o.maximize != 0 ? -1.0f : 1.0f,    static_cast<float>(o.lr),  static_cast<float>(o.rho),
+  return {o.maximize != 0 ? -1.0f : 1.0f,  static_cast<float>(o.lr),  static_cast<float>(o.rho),
           static_cast<float>(1.0 - o.rho), static_cast<float>(o.eps), static_cast<float>(o.weight_decay)};
 }
 

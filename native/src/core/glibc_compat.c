@@ -17,7 +17,8 @@
 /* glibc 2.34 moved these from libpthread to libc under a new version; the old one is still there. */
 #define OLD_VERSION(name) __asm__(".symver old_" #name ", " #name "@" OLDEST)
 
-extern int old_pthread_create(pthread_t* thread, const pthread_attr_t* attributes, void* (*start)(void*), void* argument);
+extern int old_pthread_create(pthread_t* thread, const pthread_attr_t* attributes, void* (*start)(void*),
+                              void* argument);
 extern int old_pthread_join(pthread_t thread, void** result);
 extern int old_pthread_once(pthread_once_t* once, void (*routine)(void));
 extern int old___pthread_key_create(pthread_key_t* key, void (*destructor)(void*));

@@ -53,13 +53,14 @@ adn_network_memory Network::memory() const {
 
 void Network::check_input(const float* input, uint64_t input_count, uint64_t batch_size) const {
   if (batch_size == 0 || batch_size > plan_.options.max_batch_size) {
-    fail(ADN_STATUS_INVALID_ARGUMENT, "batch_size: %llu, expected 1 <= batch_size <= %llu, the network's max_batch_size",
+    fail(ADN_STATUS_INVALID_ARGUMENT,
+         "batch_size: %llu, expected 1 <= batch_size <= %llu, the network's max_batch_size",
          static_cast<ull>(batch_size), static_cast<ull>(plan_.options.max_batch_size));
   }
   if (input_count != batch_size * plan_.input.count()) {
-    fail(ADN_STATUS_INVALID_ARGUMENT, "input_count: %llu, expected %llu, %llu images of shape %s", static_cast<ull>(input_count),
-         static_cast<ull>(batch_size * plan_.input.count()), static_cast<ull>(batch_size),
-         ShapeText(&plan_.input.channels, 3).text);
+    fail(ADN_STATUS_INVALID_ARGUMENT, "input_count: %llu, expected %llu, %llu images of shape %s",
+         static_cast<ull>(input_count), static_cast<ull>(batch_size * plan_.input.count()),
+         static_cast<ull>(batch_size), ShapeText(&plan_.input.channels, 3).text);
   }
   require(input, "input");
 }
@@ -144,9 +145,10 @@ void Network::backward(const float* output_gradient, uint64_t count) {
   } else {
     require(output_gradient, "output_gradient");
     if (count != batch_ * plan_.output.count()) {
-      fail(ADN_STATUS_INVALID_ARGUMENT, "output_gradient_count: %llu, expected %llu, %llu logits for each of %llu images",
-           static_cast<ull>(count), static_cast<ull>(batch_ * plan_.output.count()),
-           static_cast<ull>(plan_.output.count()), static_cast<ull>(batch_));
+      fail(ADN_STATUS_INVALID_ARGUMENT,
+           "output_gradient_count: %llu, expected %llu, %llu logits for each of %llu images", static_cast<ull>(count),
+           static_cast<ull>(batch_ * plan_.output.count()), static_cast<ull>(plan_.output.count()),
+           static_cast<ull>(batch_));
     }
   }
   run_backward(output_gradient);
@@ -170,7 +172,8 @@ void Network::read_input_gradient(float* data, uint64_t count) const {
   if (plan_.options.input_gradient == 0) {
     fail(ADN_STATUS_INVALID_STATE, "input gradient: the network was made without options.input_gradient");
   }
-  if (!has_input_gradient_) fail(ADN_STATUS_INVALID_STATE, "input gradient: no backward pass since the last forward pass");
+  if (!has_input_gradient_)
+    fail(ADN_STATUS_INVALID_STATE, "input gradient: no backward pass since the last forward pass");
   if (count != batch_ * plan_.input.count()) {
     fail(ADN_STATUS_INVALID_ARGUMENT, "count: %llu, expected %llu, %llu images of shape %s", static_cast<ull>(count),
          static_cast<ull>(batch_ * plan_.input.count()), static_cast<ull>(batch_),

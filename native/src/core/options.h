@@ -40,8 +40,9 @@ T read_struct(const T* in, T defaults, const char* name) {
   const unsigned char* bytes = reinterpret_cast<const unsigned char*>(in);
   for (uint32_t i = sizeof(T); i < size; ++i) {
     if (bytes[i] != 0) {
-      fail(ADN_STATUS_INVALID_ARGUMENT, "%s: byte %u of %u is not zero, expected zeros from byte %u on: this library is older",
-           name, i, size, static_cast<unsigned>(sizeof(T)));
+      fail(ADN_STATUS_INVALID_ARGUMENT,
+           "%s: byte %u of %u is not zero, expected zeros from byte %u on: this library is older", name, i, size,
+           static_cast<unsigned>(sizeof(T)));
     }
   }
   std::memcpy(static_cast<void*>(&defaults), in, known_size<T>(size));

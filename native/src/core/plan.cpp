@@ -11,9 +11,9 @@ namespace {
 
 using ull = unsigned long long;
 
-constexpr uint64_t kMaxExtent = uint64_t{1} << 31;     // of any one dimension, kernel, stride …
-constexpr uint64_t kMaxElements = uint64_t{1} << 40;   // of any one value or parameter
-constexpr uint64_t kAlignment = 16;                    // floats: a cache line
+constexpr uint64_t kMaxExtent = uint64_t{1} << 31;    // of any one dimension, kernel, stride …
+constexpr uint64_t kMaxElements = uint64_t{1} << 40;  // of any one value or parameter
+constexpr uint64_t kAlignment = 16;                   // floats: a cache line
 
 uint64_t aligned(uint64_t floats) { return (floats + kAlignment - 1) / kAlignment * kAlignment; }
 
@@ -57,7 +57,8 @@ class Planner {
     shape_ = image_ = plan_.input;
     for (size_t i = 0; i < plan_.layers.size(); ++i) add_layer(i);
     if (plan_.ops.empty()) {
-      fail(ADN_STATUS_INVALID_ARGUMENT, "layers: none of the %llu computes anything, expected at least one layer beside Flatten",
+      fail(ADN_STATUS_INVALID_ARGUMENT,
+           "layers: none of the %llu computes anything, expected at least one layer beside Flatten",
            static_cast<ull>(layers.size()));
     }
     plan_.output = shape_;
@@ -102,8 +103,9 @@ class Planner {
       layer.name = spec.name != nullptr ? checked_name(spec.name, i) : default_name(kind.prefix);
       for (size_t j = 0; j < i; ++j) {
         if (plan_.layers[j].name == layer.name) {
-          fail(ADN_STATUS_INVALID_ARGUMENT, "layers[%zu].name: \"%s\", expected a name that no other layer has, but layers[%zu] has it",
-               i, layer.name.c_str(), j);
+          fail(ADN_STATUS_INVALID_ARGUMENT,
+               "layers[%zu].name: \"%s\", expected a name that no other layer has, but layers[%zu] has it", i,
+               layer.name.c_str(), j);
         }
       }
       plan_.layers.push_back(layer);
@@ -117,26 +119,31 @@ class Planner {
                                   c == '_' || c == '-' || c == '.';
                          });
     if (!allowed) {
-      fail(ADN_STATUS_INVALID_ARGUMENT, "layers[%zu].name: \"%.63s\", expected 1 to 63 characters of [A-Za-z0-9_-.]", index, name);
+      fail(ADN_STATUS_INVALID_ARGUMENT, "layers[%zu].name: \"%.63s\", expected 1 to 63 characters of [A-Za-z0-9_-.]",
+           index, name);
     }
     return name;
   }
 
   // The n-th layer with this prefix is prefix + n, whether or not the others have names of their own.
   std::string default_name(const char* prefix) const {
-    const auto same = [&](const PlannedLayer& layer) { return std::strcmp(kind_of(layer.spec.kind).prefix, prefix) == 0; };
+    const auto same = [&](const PlannedLayer& layer) {
+      return std::strcmp(kind_of(layer.spec.kind).prefix, prefix) == 0;
+    };
     return prefix + std::to_string(1 + std::count_if(plan_.layers.begin(), plan_.layers.end(), same));
   }
 
-  [[noreturn]] void refuse(const PlannedLayer& layer, const char* property, uint64_t value, const char* expected) const {
+  [[noreturn]] void refuse(const PlannedLayer& layer, const char* property, uint64_t value,
+                           const char* expected) const {
     fail(ADN_STATUS_INVALID_ARGUMENT, "layer %s (%s): %s: %llu, expected %s", layer.name.c_str(),
          layer_kind_name(layer.spec.kind), property, static_cast<ull>(value), expected);
   }
 
   void require_image(const PlannedLayer& layer) const {
     if (shape_.flat) {
-      fail(ADN_STATUS_INVALID_ARGUMENT, "layer %s (%s): input shape %s is flat, expected an image [channels, height, width]",
-           layer.name.c_str(), layer_kind_name(layer.spec.kind), ShapeOf(shape_).text);
+      fail(ADN_STATUS_INVALID_ARGUMENT,
+           "layer %s (%s): input shape %s is flat, expected an image [channels, height, width]", layer.name.c_str(),
+           layer_kind_name(layer.spec.kind), ShapeOf(shape_).text);
     }
   }
 
@@ -184,7 +191,8 @@ class Planner {
         break;
       case ADN_LAYER_LINEAR:
         if (!shape_.flat) {
-          fail(ADN_STATUS_INVALID_ARGUMENT, "layer %s (Linear): input shape %s is an image, expected a flat [%llu]: put Flatten before it",
+          fail(ADN_STATUS_INVALID_ARGUMENT,
+               "layer %s (Linear): input shape %s is an image, expected a flat [%llu]: put Flatten before it",
                layer.name.c_str(), ShapeOf(shape_).text, static_cast<ull>(shape_.count()));
         }
         check_features(layer);
@@ -244,7 +252,8 @@ class Planner {
 
   void check_size(const PlannedLayer& layer, uint64_t elements) const {
     if (elements > kMaxElements / plan_.options.max_batch_size) {
-      fail(ADN_STATUS_INVALID_ARGUMENT, "layer %s (%s): %llu elements an image and a batch of %llu, expected at most 2^40 in all",
+      fail(ADN_STATUS_INVALID_ARGUMENT,
+           "layer %s (%s): %llu elements an image and a batch of %llu, expected at most 2^40 in all",
            layer.name.c_str(), layer_kind_name(layer.spec.kind), static_cast<ull>(elements),
            static_cast<ull>(plan_.options.max_batch_size));
     }
@@ -287,13 +296,19 @@ class Planner {
   void add_parameters(PlannedLayer& layer, adn_op& op) {
     const bool linear = layer.spec.kind == ADN_LAYER_LINEAR;
     const uint64_t fan_in = op.in_shape[0] * op.kernel[0] * op.kernel[1];
-    if (op.kernel[0] * op.kernel[1] > kMaxElements / op.in_shape[0] || fan_in > kMaxElements / layer.spec.out_features) {
-      fail(ADN_STATUS_INVALID_ARGUMENT, "layer %s (%s): a weight of [%llu, %llu, %llu, %llu], expected at most 2^40 elements",
-           layer.name.c_str(), layer_kind_name(layer.spec.kind), static_cast<ull>(layer.spec.out_features),
+    if (op.kernel[0] * op.kernel[1] > kMaxElements / op.in_shape[0] ||
+        fan_in > kMaxElements / layer.spec.out_features) {
+      fail(ADN_STATUS_INVALID_ARGUMENT,
+           "layer %s (%s): a weight of [%llu, %llu, %llu, %llu], expected at most 2^40 elements", layer.name.c_str(),
+           layer_kind_name(layer.spec.kind), static_cast<ull>(layer.spec.out_features),
            static_cast<ull>(op.in_shape[0]), static_cast<ull>(op.kernel[0]), static_cast<ull>(op.kernel[1]));
     }
-    PlannedParameter weight = {layer.name + ".weight", {layer.spec.out_features, op.in_shape[0], op.kernel[0], op.kernel[1]},
-                               4, 0, layer.spec.out_features * fan_in, fan_in};
+    PlannedParameter weight = {layer.name + ".weight",
+                               {layer.spec.out_features, op.in_shape[0], op.kernel[0], op.kernel[1]},
+                               4,
+                               0,
+                               layer.spec.out_features * fan_in,
+                               fan_in};
     if (linear) {
       weight.rank = 2;
       weight.shape[1] = fan_in;
@@ -301,8 +316,8 @@ class Planner {
     }
     op.weight = add_parameter(layer, weight);
     if (layer.spec.bias != 0) {
-      op.bias = add_parameter(layer, {layer.name + ".bias", {layer.spec.out_features, 0, 0, 0}, 1, 0,
-                                      layer.spec.out_features, fan_in});
+      op.bias = add_parameter(
+          layer, {layer.name + ".bias", {layer.spec.out_features, 0, 0, 0}, 1, 0, layer.spec.out_features, fan_in});
     }
   }
 
@@ -320,7 +335,8 @@ class Planner {
     if (plan_.ops.empty()) return false;
     adn_op& op = plan_.ops.back();
     const adn_layer& s = layer.spec;
-    const bool apart = s.stride[0] >= s.kernel[0] && s.stride[1] >= s.kernel[1] && s.padding[0] == 0 && s.padding[1] == 0;
+    const bool apart =
+        s.stride[0] >= s.kernel[0] && s.stride[1] >= s.kernel[1] && s.padding[0] == 0 && s.padding[1] == 0;
     if (op.kind != ADN_OP_CONV || op.pool_kernel[0] != 0 || !apart || s.kernel[0] > 255 / s.kernel[1]) return false;
     op.relu_before_pool = op.relu;
     op.relu = 0;
@@ -355,7 +371,8 @@ class Planner {
     for (size_t i = p.options.input_gradient != 0 ? 0 : 1; i < p.value_sizes.size(); ++i) {
       halves[i % 2] = std::max(halves[i % 2], aligned(p.value_sizes[i] * batch));
     }
-    for (size_t i = 0; i < p.value_sizes.size(); ++i) p.gradient_offsets.push_back(place + (i % 2 == 0 ? 0 : halves[0]));
+    for (size_t i = 0; i < p.value_sizes.size(); ++i)
+      p.gradient_offsets.push_back(place + (i % 2 == 0 ? 0 : halves[0]));
     p.arena_floats = place + halves[0] + halves[1];
     for (const PlannedParameter& parameter : p.parameters) p.parameter_offsets.push_back(parameter.offset);
   }

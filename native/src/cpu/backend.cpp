@@ -45,7 +45,8 @@ adn_status device_create(void** device, const adn_context_options* options) {
     if (options->device_index != 0) {
       fail(ADN_STATUS_INVALID_ARGUMENT, "options.device_index: %d, expected 0 for the CPU", options->device_index);
     }
-    const uint32_t threads = options->thread_count != 0 ? options->thread_count : std::min(cpu::available_cores(), 256u);
+    const uint32_t threads =
+        options->thread_count != 0 ? options->thread_count : std::min(cpu::available_cores(), 256u);
     *device = new Device(choose_instruction_set(options->instruction_set), threads);
   });
 }
@@ -118,9 +119,7 @@ adn_status network_loss(float* loss, void* network, const adn_network_memory* me
 
 adn_status network_backward(void* network, const adn_network_memory* memory, const float* output_gradient,
                             uint64_t batch_size, uint64_t step) {
-  return guard([&] {
-    network_of(network).backward(*memory, output_gradient, static_cast<int64_t>(batch_size), step);
-  });
+  return guard([&] { network_of(network).backward(*memory, output_gradient, static_cast<int64_t>(batch_size), step); });
 }
 
 // The pieces are taken as one long row, cut every kChunk elements, so that threads share many small tensors and one large
@@ -135,8 +134,10 @@ adn_status adadelta_step(void* device, const adn_adadelta_piece* pieces, uint64_
     d.pool.run(static_cast<int64_t>((total + kChunk - 1) / kChunk), [&](int64_t chunk, uint32_t) {
       uint64_t place = static_cast<uint64_t>(chunk) * kChunk;
       const uint64_t end = std::min(total, place + kChunk);
-      const adn_adadelta_piece* piece = std::upper_bound(pieces, pieces + piece_count, place,
-                                                         [](uint64_t p, const adn_adadelta_piece& x) { return p < x.start; }) - 1;
+      const adn_adadelta_piece* piece =
+          std::upper_bound(pieces, pieces + piece_count, place,
+                           [](uint64_t p, const adn_adadelta_piece& x) { return p < x.start; }) -
+          1;
       for (; place < end; ++piece) {
         const uint64_t first = place - piece->start, count = std::min(end - place, piece->count - first);
         d.kernels.adadelta(piece->p + first, piece->g + first, piece->v + first, piece->u + first,

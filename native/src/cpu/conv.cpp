@@ -32,7 +32,7 @@ int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 Floats::Floats(uint64_t count) : count_(count) {
   if (count == 0) return;
-  data_ = static_cast<float*>(::operator new(count * sizeof(float), std::align_val_t{64}, std::nothrow));
+  data_ = static_cast<float*>(::operator new (count * sizeof(float), std::align_val_t{64}, std::nothrow));
   if (data_ == nullptr) {
     fail(ADN_STATUS_OUT_OF_MEMORY, "out of memory: %llu bytes", static_cast<unsigned long long>(count * sizeof(float)));
   }
@@ -41,14 +41,15 @@ Floats::Floats(uint64_t count) : count_(count) {
 
 Floats::~Floats() { free(data_); }
 
-void Floats::free(float* data) { ::operator delete(data, std::align_val_t{64}); }
+void Floats::free(float* data) { ::operator delete (data, std::align_val_t{64}); }
 
 float* Floats::release() {
   count_ = 0;
   return std::exchange(data_, nullptr);
 }
 
-Floats::Floats(Floats&& other) noexcept : data_(std::exchange(other.data_, nullptr)), count_(std::exchange(other.count_, 0)) {}
+Floats::Floats(Floats&& other) noexcept
+    : data_(std::exchange(other.data_, nullptr)), count_(std::exchange(other.count_, 0)) {}
 
 Floats& Floats::operator=(Floats&& other) noexcept {
   std::swap(data_, other.data_);
@@ -56,7 +57,8 @@ Floats& Floats::operator=(Floats&& other) noexcept {
   return *this;
 }
 
-Conv::Conv(const adn_op& op, const Kernels& kernels, uint64_t max_batch_size, bool input_gradient) : kernels_(&kernels) {
+Conv::Conv(const adn_op& op, const Kernels& kernels, uint64_t max_batch_size, bool input_gradient)
+    : kernels_(&kernels) {
   const auto batch = static_cast<int64_t>(max_batch_size);
   relu_before_pool_ = op.relu_before_pool != 0;
   relu_ = op.relu != 0;
@@ -124,7 +126,8 @@ Conv::Conv(const adn_op& op, const Kernels& kernels, uint64_t max_batch_size, bo
     band_rows_ = conv_height_;
     band_images_ = std::min(batch, divide_up(kEnoughRows, conv_pixels_));
   } else {
-    band_rows_ = std::min(conv_height_, std::max<int64_t>(1, kBandFloats / band_floats_a_row / least_rows) * least_rows);
+    band_rows_ =
+        std::min(conv_height_, std::max<int64_t>(1, kBandFloats / band_floats_a_row / least_rows) * least_rows);
   }
   block_images_ = std::min(batch, divide_up(kEnoughSteps, conv_pixels_));
   const bool ever_by_matrix = by_matrix(1);
@@ -181,8 +184,8 @@ uint64_t Conv::bytes() const {
          winners_.size();
 }
 
-// Both ways of packing turn rows into columns. They read PyTorch's rows in order and in short runs, so that what they write
-// to stays in cache until it is full.
+// Both ways of packing turn rows into columns. Places in the packed weights are often some power of two apart and would push
+// each other out of the cache, so each is written once and whole.
 void Conv::pack(ThreadPool& pool, const float* weight, bool backward) {
   const int64_t blocks = divide_up(depth_, kRun), tasks = std::min(kTasks, panels_ * blocks);
   pool.run(tasks, [&](int64_t task, uint32_t) {
@@ -192,8 +195,12 @@ void Conv::pack(ThreadPool& pool, const float* weight, bool backward) {
       float* to = forward_weights_.data() + panel * depth_ * panel_;
       const float* from = weight + first * depth_ + place;
       const int64_t* order = weight_order_.data() + place;
+      alignas(64) float turned[kRun * kMaxPanel] = {};
       for (int64_t j = 0; j < columns; ++j) {
-        for (int64_t i = 0; i < count; ++i) to[order[i] * panel_ + j] = from[j * depth_ + i];
+        for (int64_t i = 0; i < count; ++i) turned[i * kMaxPanel + j] = from[j * depth_ + i];
+      }
+      for (int64_t i = 0; i < count; ++i) {
+        std::memcpy(to + order[i] * panel_, turned + i * kMaxPanel, static_cast<size_t>(panel_) * sizeof(float));
       }
     }
   });
@@ -221,7 +228,8 @@ const float* Conv::padded(const float* x, int64_t images, float* scratch) const 
   for (int64_t image = 0; image < images; ++image) {
     for (int64_t y = 0; y < height_; ++y) {
       std::memcpy(scratch + image * padded_size_ + ((y + pad_y_) * padded_width_ + pad_x_) * channels_,
-                  x + image * image_size_ + y * width_ * channels_, static_cast<size_t>(width_ * channels_) * sizeof(float));
+                  x + image * image_size_ + y * width_ * channels_,
+                  static_cast<size_t>(width_ * channels_) * sizeof(float));
     }
   }
   return scratch;
@@ -275,7 +283,8 @@ void Conv::forward(ThreadPool& pool, const Scratch& scratch, const Parameters& p
     e.relu = relu_;
     e.height = bands == 1 ? conv_height_ : rows;
     for (int64_t i = 0; i < images; ++i) {
-      const int64_t place = (image + i) * out_size_ + y / pool_stride_y_ * pooled_width_ * out_channels_ + first_panel * panel_;
+      const int64_t place =
+          (image + i) * out_size_ + y / pool_stride_y_ * pooled_width_ * out_channels_ + first_panel * panel_;
       e.x = result + i * conv_pixels_ * step;
       e.out = out + place;
       e.winner = pool_ && training ? winners_.data() + place : nullptr;
@@ -464,7 +473,8 @@ void Conv::backward_by_matrix(ThreadPool& pool, const Scratch& scratch, const Gr
       const int64_t panel = task % panels_, k = task / panels_ * k_step;
       weight_gradient(source, dy, batch, panel, k, std::min(depth_, k + k_step), parts_.data(), false);
     } else if (task < weight_tasks + data_tasks) {
-      const int64_t image = (task - weight_tasks) % blocks * block, panel = (task - weight_tasks) / blocks * group_panels;
+      const int64_t image = (task - weight_tasks) % blocks * block,
+                    panel = (task - weight_tasks) / blocks * group_panels;
       data_gradient(dy + image * conv_pixels_ * out_step_, block, panel, std::min(in_panels_, panel + group_panels),
                     x_gradient + image * image_size_, scratch.threads + thread * scratch.stride);
     } else {

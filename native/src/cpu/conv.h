@@ -85,29 +85,29 @@ class Conv {
   bool relu_before_pool_, relu_, pool_;
   int64_t pool_height_, pool_width_, pool_stride_y_, pool_stride_x_;
 
-  int64_t channels_, height_, width_;                 // of the input
+  int64_t channels_, height_, width_;  // of the input
   int64_t pad_y_, pad_x_, padded_height_, padded_width_;
-  int64_t out_channels_, conv_height_, conv_width_;   // before the pool
-  int64_t pooled_height_, pooled_width_;              // after it
-  int64_t taps_, depth_;                              // depth: taps * channels, the length of a forward sum
-  int64_t panels_, panel_, out_step_;                 // out_step: out channels, rounded up to whole panels
+  int64_t out_channels_, conv_height_, conv_width_;  // before the pool
+  int64_t pooled_height_, pooled_width_;             // after it
+  int64_t taps_, depth_;                             // depth: taps * channels, the length of a forward sum
+  int64_t panels_, panel_, out_step_;                // out_step: out channels, rounded up to whole panels
   int64_t in_panels_;
   int64_t image_size_, padded_size_, conv_pixels_, out_size_;
   bool exact_cover_;  // every input pixel meets exactly one tap of one output pixel
 
-  std::vector<int64_t> pixels_;        // place of each output pixel's window in the padded image; several images
-  std::vector<int64_t> dy_rows_;       // place of each output pixel in dy; as many
-  std::vector<int64_t> tap_places_;    // of each tap relative to the window
-  std::vector<int64_t> depth_places_;  // of each k relative to the window
-  std::vector<int64_t> weight_places_; // of each k in a row of PyTorch's weight
-  std::vector<int64_t> weight_order_;  // the other way: the k of each element of such a row
-  std::vector<int64_t> runs_;          // forward: starts of the runs of k that lie side by side in the image
+  std::vector<int64_t> pixels_;         // place of each output pixel's window in the padded image; several images
+  std::vector<int64_t> dy_rows_;        // place of each output pixel in dy; as many
+  std::vector<int64_t> tap_places_;     // of each tap relative to the window
+  std::vector<int64_t> depth_places_;   // of each k relative to the window
+  std::vector<int64_t> weight_places_;  // of each k in a row of PyTorch's weight
+  std::vector<int64_t> weight_order_;   // the other way: the k of each element of such a row
+  std::vector<int64_t> runs_;           // forward: starts of the runs of k that lie side by side in the image
   int64_t run_length_;
-  std::vector<int64_t> sweeps_;        // backward weights: starts of the runs of output pixels at equal steps; several images
+  std::vector<int64_t> sweeps_;  // backward weights: starts of the runs of output pixels at equal steps; several images
   int64_t sweep_length_, sweep_step_, sweeps_per_image_;
 
-  int64_t band_rows_, band_images_;    // forward works on some rows of one image, or on some whole images
-  int64_t block_images_;               // images whose dy a backward task makes at a time
+  int64_t band_rows_, band_images_;  // forward works on some rows of one image, or on some whole images
+  int64_t block_images_;             // images whose dy a backward task makes at a time
   int64_t max_parts_;
   uint64_t scratch_floats_ = 0, shared_floats_ = 0;
 

@@ -36,8 +36,8 @@ struct Epilogue {
   int64_t height, width;
   const float* bias;  // [channels] or NULL
   int64_t channels;
-  float* out;        // [out pixels][out_step]
-  uint8_t* winner;   // the same places: which element of the pool's window won, row-major; NULL when not wanted
+  float* out;       // [out pixels][out_step]
+  uint8_t* winner;  // the same places: which element of the pool's window won, row-major; NULL when not wanted
   int64_t out_step;
   int64_t pool_height, pool_width, pool_stride_y, pool_stride_x;
   bool pool, relu_before_pool, relu;

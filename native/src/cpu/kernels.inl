@@ -289,8 +289,8 @@ void adadelta(float* p, const float* g, float* v, float* u, int64_t count, const
   }
 }
 
-const Kernels kTable = {kPanel,    gemm, epilogue, epilogue_gradient, add_columns, add_parts, relu, relu_gradient,
-                        adadelta};
+const Kernels kTable = {kPanel,    gemm, epilogue,      epilogue_gradient, add_columns,
+                        add_parts, relu, relu_gradient, adadelta};
 
 }  // namespace
 }  // namespace adn::cpu

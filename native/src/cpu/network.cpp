@@ -33,11 +33,16 @@ void from_channels_last(float* out, const float* in, int64_t channels, int64_t p
 // A pool that is not part of a convolution: its window over one image.
 struct Window {
   explicit Window(const adn_op& op)
-      : channels(static_cast<int64_t>(op.in_shape[0])), height(static_cast<int64_t>(op.in_shape[1])),
-        width(static_cast<int64_t>(op.in_shape[2])), out_height(static_cast<int64_t>(op.out_shape[1])),
-        out_width(static_cast<int64_t>(op.out_shape[2])), kernel_y(static_cast<int64_t>(op.kernel[0])),
-        kernel_x(static_cast<int64_t>(op.kernel[1])), stride_y(static_cast<int64_t>(op.stride[0])),
-        stride_x(static_cast<int64_t>(op.stride[1])), pad_y(static_cast<int64_t>(op.padding[0])),
+      : channels(static_cast<int64_t>(op.in_shape[0])),
+        height(static_cast<int64_t>(op.in_shape[1])),
+        width(static_cast<int64_t>(op.in_shape[2])),
+        out_height(static_cast<int64_t>(op.out_shape[1])),
+        out_width(static_cast<int64_t>(op.out_shape[2])),
+        kernel_y(static_cast<int64_t>(op.kernel[0])),
+        kernel_x(static_cast<int64_t>(op.kernel[1])),
+        stride_y(static_cast<int64_t>(op.stride[0])),
+        stride_x(static_cast<int64_t>(op.stride[1])),
+        pad_y(static_cast<int64_t>(op.padding[0])),
         pad_x(static_cast<int64_t>(op.padding[1])) {}
 
   // Calls body(output pixel, first row, end row, first column, end column) with the part of each window inside the image.
@@ -119,10 +124,14 @@ void for_chunks(ThreadPool& pool, int64_t count, const Body& body) {
 }  // namespace
 
 Network::Network(ThreadPool& pool, const Kernels& kernels, const adn_plan& plan)
-    : pool_(pool), kernels_(kernels), value_offsets_(plan.value_offsets, plan.value_offsets + plan.op_count + 1),
+    : pool_(pool),
+      kernels_(kernels),
+      value_offsets_(plan.value_offsets, plan.value_offsets + plan.op_count + 1),
       gradient_offsets_(plan.gradient_offsets, plan.gradient_offsets + plan.op_count + 1),
-      parameter_offsets_(plan.parameter_offsets, plan.parameter_offsets + plan.parameter_count), seed_(plan.seed),
-      mean_(plan.reduction == ADN_REDUCTION_MEAN), input_gradient_(plan.input_gradient != 0),
+      parameter_offsets_(plan.parameter_offsets, plan.parameter_offsets + plan.parameter_count),
+      seed_(plan.seed),
+      mean_(plan.reduction == ADN_REDUCTION_MEAN),
+      input_gradient_(plan.input_gradient != 0),
       losses_(plan.max_batch_size) {
   uint64_t shared = 0;
   ops_.reserve(plan.op_count);
@@ -161,7 +170,8 @@ void Network::drop(const Op& op, float* to, const float* from, int64_t batch, ui
   });
 }
 
-void Network::forward(const adn_network_memory& memory, const float* input, int64_t batch, bool training, uint64_t step) {
+void Network::forward(const adn_network_memory& memory, const float* input, int64_t batch, bool training,
+                      uint64_t step) {
   const bool stale = packed_version_ != memory.parameter_version || (training && !packed_backward_);
   const uint64_t* shape = ops_[0].op.in_shape;
   const int64_t size = ops_[0].in_size;
@@ -179,7 +189,8 @@ void Network::forward(const adn_network_memory& memory, const float* input, int6
     switch (op.op.kind) {
       case ADN_OP_CONV: {
         const float* weight = memory.parameters + parameter_offsets_[static_cast<size_t>(op.op.weight)];
-        const float* bias = op.op.bias >= 0 ? memory.parameters + parameter_offsets_[static_cast<size_t>(op.op.bias)] : nullptr;
+        const float* bias =
+            op.op.bias >= 0 ? memory.parameters + parameter_offsets_[static_cast<size_t>(op.op.bias)] : nullptr;
         if (stale) op.conv->pack(pool_, weight, training);
         op.conv->forward(pool_, scratch(), {weight, bias}, in, out, batch, training);
         break;
@@ -271,10 +282,14 @@ void Network::backward(const adn_network_memory& memory, const float* output_gra
     if (in_gradient == nullptr) continue;
     switch (op.op.kind) {
       case ADN_OP_MAXPOOL:
-        for_images([window = Window(op.op)](float* to, const float* x, const float* g) { max_pool_gradient(window, to, x, g); });
+        for_images([window = Window(op.op)](float* to, const float* x, const float* g) {
+          max_pool_gradient(window, to, x, g);
+        });
         break;
       case ADN_OP_AVGPOOL:
-        for_images([window = Window(op.op)](float* to, const float*, const float* g) { average_pool_gradient(window, to, g); });
+        for_images([window = Window(op.op)](float* to, const float*, const float* g) {
+          average_pool_gradient(window, to, g);
+        });
         break;
       case ADN_OP_RELU:
         for_chunks(pool_, batch * op.out_size, [&](int64_t first, int64_t count) {

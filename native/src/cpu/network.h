@@ -27,8 +27,12 @@ class Network {
     int64_t in_size, out_size;  // elements an image
   };
   float* value(const adn_network_memory& memory, size_t index) const { return memory.arena + value_offsets_[index]; }
-  float* gradient(const adn_network_memory& memory, size_t index) const { return memory.arena + gradient_offsets_[index]; }
-  const uint64_t* value_shape(size_t index) const { return index == 0 ? ops_[0].op.in_shape : ops_[index - 1].op.out_shape; }
+  float* gradient(const adn_network_memory& memory, size_t index) const {
+    return memory.arena + gradient_offsets_[index];
+  }
+  const uint64_t* value_shape(size_t index) const {
+    return index == 0 ? ops_[0].op.in_shape : ops_[index - 1].op.out_shape;
+  }
   Conv::Scratch scratch() const;
   void drop(const Op& op, float* to, const float* from, int64_t batch, uint64_t step) const;
 

@@ -30,9 +30,12 @@ class ThreadPool {
       return;
     }
     if (count > 0) {
-      run_job(count, [](const void* context, int64_t task, uint32_t thread) {
-        (*static_cast<const Body*>(context))(task, thread);
-      }, &body);
+      run_job(
+          count,
+          [](const void* context, int64_t task, uint32_t thread) {
+            (*static_cast<const Body*>(context))(task, thread);
+          },
+          &body);
     }
   }
 
