@@ -1,5 +1,6 @@
-# Builds the library for the .NET projects: cmake -DSOURCE=… -DBUILD=… -DOUTPUT=… -DERROR_FILE=… -P NativeLibrary.cmake
-# OUTPUT is the library's final path, the same for every generator. On failure ERROR_FILE says all there is to say.
+# What the .NET side builds with CMake. On failure ERROR_FILE says all there is to say.
+#   the library, into OUTPUT: cmake -DSOURCE=… -DBUILD=… -DOUTPUT=… -DERROR_FILE=… -P NativeLibrary.cmake
+#   with its tests, in BUILD: cmake -DSOURCE=… -DBUILD=… -DTESTS=ON -DERROR_FILE=… -P NativeLibrary.cmake
 cmake_minimum_required(VERSION 3.20)
 
 function(fail text)
@@ -30,13 +31,21 @@ file(MAKE_DIRECTORY "${BUILD}")
 file(LOCK "${BUILD}/dotnet.lock" TIMEOUT 3600)
 file(REMOVE "${ERROR_FILE}")
 
+set(target --target adadelta_native)
+set(tests OFF)
+if(TESTS)
+  set(target "")
+  set(tests ON)
+endif()
+
 set(configured "${BUILD}/dotnet.configured")
-if(NOT EXISTS "${configured}" OR NOT EXISTS "${BUILD}/CMakeCache.txt")
+# GoogleTest may have been installed since the tests were last configured.
+if(TESTS OR NOT EXISTS "${configured}" OR NOT EXISTS "${BUILD}/CMakeCache.txt")
   set(options "")
   # A folder that was configured by hand keeps its generator and its settings.
   if(NOT EXISTS "${BUILD}/CMakeCache.txt")
     set(new_folder TRUE)
-    list(APPEND options -DCMAKE_BUILD_TYPE=Release -DADADELTA_BUILD_TESTS=OFF)
+    list(APPEND options -DCMAKE_BUILD_TYPE=Release -DADADELTA_BUILD_TESTS=${tests})
     # On Windows only a developer prompt has the compiler on the path that Ninja needs.
     find_program(ninja ninja)
     find_program(cl cl)
@@ -50,7 +59,10 @@ if(NOT EXISTS "${configured}" OR NOT EXISTS "${BUILD}/CMakeCache.txt")
 endif()
 
 cmake_host_system_information(RESULT cores QUERY NUMBER_OF_LOGICAL_CORES)
-run(built "${CMAKE_COMMAND}" --build "${BUILD}" --config Release --target adadelta_native --parallel ${cores})
+run(built "${CMAKE_COMMAND}" --build "${BUILD}" --config Release ${target} --parallel ${cores})
+if(TESTS)
+  return()
+endif()
 
 get_filename_component(name "${OUTPUT}" NAME)
 foreach(folder native/Release native)
