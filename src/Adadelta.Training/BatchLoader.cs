@@ -1,4 +1,3 @@
-using System.Diagnostics.CodeAnalysis;
 using System.Runtime.ExceptionServices;
 using Adadelta.Native;
 
@@ -72,9 +71,9 @@ public sealed class BatchLoader : IDisposable
 
         (_data, _order, _epochs, _firstEpoch, _firstStep) = (data, order, epochs, epoch, step);
         _imageLength = data.Shape.Count;
-        int largest = Math.Min(batchSize, data.Count);
+        var largest = Math.Min(batchSize, data.Count);
         _ring = new Slot[RingSize];
-        for (int i = 0; i < RingSize; i++)
+        for (var i = 0; i < RingSize; i++)
         {
             _ring[i] = new Slot(largest, _imageLength);
         }
@@ -92,7 +91,6 @@ public sealed class BatchLoader : IDisposable
     internal static int CountSteps(int count, int batchSize) => (int)(((long)count + batchSize - 1) / batchSize);
 
     /// <summary>A batch, valid until the loader's next <see cref="TryTake"/> or <see cref="Dispose"/>.</summary>
-    [SuppressMessage("Design", "CA1034", Justification = "it lives only between two calls of its loader")]
     public readonly ref struct Batch
     {
         internal Batch(ReadOnlySpan<float> images, ReadOnlySpan<int> labels, int epoch, int step)
@@ -144,8 +142,9 @@ public sealed class BatchLoader : IDisposable
                 return false;
             }
             _taken = true;
-            Slot slot = _ring[_next];
-            batch = new Batch(slot.Images.AsSpan(0, slot.Count * _imageLength), slot.Labels.AsSpan(0, slot.Count), slot.Epoch, slot.Step);
+            var slot = _ring[_next];
+            var images = slot.Images.AsSpan(0, slot.Count * _imageLength);
+            batch = new Batch(images, slot.Labels.AsSpan(0, slot.Count), slot.Epoch, slot.Step);
             return true;
         }
     }
@@ -166,11 +165,11 @@ public sealed class BatchLoader : IDisposable
         try
         {
             uint[] order = new uint[_data.Count];
-            int free = 0;
-            for (int epoch = _firstEpoch; epoch < _epochs; epoch++)
+            var free = 0;
+            for (var epoch = _firstEpoch; epoch < _epochs; epoch++)
             {
                 _order(order, epoch);
-                for (int step = epoch == _firstEpoch ? _firstStep : 0; step < StepsPerEpoch; step++)
+                for (var step = epoch == _firstEpoch ? _firstStep : 0; step < StepsPerEpoch; step++)
                 {
                     if (!WaitForFreeSlot())
                     {
@@ -218,12 +217,12 @@ public sealed class BatchLoader : IDisposable
 
     private void Fill(Slot slot, uint[] order, int epoch, int step)
     {
-        int first = step * BatchSize;
-        int count = Math.Min(BatchSize, _data.Count - first);
-        ReadOnlySpan<byte> labels = _data.Labels.Span;
-        for (int i = 0; i < count; i++)
+        var first = step * BatchSize;
+        var count = Math.Min(BatchSize, _data.Count - first);
+        var labels = _data.Labels.Span;
+        for (var i = 0; i < count; i++)
         {
-            int image = (int)order[first + i];
+            var image = (int)order[first + i];
             Pixels.Scale(_data.Image(image), slot.Images.AsSpan(i * _imageLength, _imageLength));
             slot.Labels[i] = labels[image];
         }

@@ -20,29 +20,29 @@ public sealed record Evaluation(double Loss, double Accuracy, int Count, int[,] 
         Require.Fits(data, network);
 
         int imageLength = data.Shape.Count, classes = network.OutputCount;
-        int batchSize = Math.Min(network.MaxBatchSize, data.Count);
-        float[] images = new float[batchSize * imageLength];
-        float[] outputs = new float[batchSize * classes];
-        int[] labels = new int[batchSize];
+        var batchSize = Math.Min(network.MaxBatchSize, data.Count);
+        var images = new float[batchSize * imageLength];
+        var outputs = new float[batchSize * classes];
+        var labels = new int[batchSize];
         int[,] confusion = new int[classes, classes];
         double loss = 0;
-        int right = 0;
-        for (int first = 0; first < data.Count; first += batchSize)
+        var right = 0;
+        for (var first = 0; first < data.Count; first += batchSize)
         {
             cancellationToken.ThrowIfCancellationRequested();
-            int count = Math.Min(batchSize, data.Count - first);
-            Span<float> input = images.AsSpan(0, count * imageLength);
+            var count = Math.Min(batchSize, data.Count - first);
+            var input = images.AsSpan(0, count * imageLength);
             Pixels.Scale(data.Pixels.Span.Slice(first * imageLength, count * imageLength), input);
-            for (int i = 0; i < count; i++)
+            for (var i = 0; i < count; i++)
             {
                 labels[i] = data.Labels.Span[first + i];
             }
             network.Forward(input, outputs.AsSpan(0, count * classes));
             double batchLoss = network.Loss(labels.AsSpan(0, count));
             loss += network.Reduction == Reduction.Mean ? batchLoss * count : batchLoss;
-            for (int i = 0; i < count; i++)
+            for (var i = 0; i < count; i++)
             {
-                int predicted = IndexOfLargest(outputs.AsSpan(i * classes, classes));
+                var predicted = IndexOfLargest(outputs.AsSpan(i * classes, classes));
                 confusion[labels[i], predicted]++;
                 right += predicted == labels[i] ? 1 : 0;
             }
@@ -52,8 +52,8 @@ public sealed record Evaluation(double Loss, double Accuracy, int Count, int[,] 
 
     private static int IndexOfLargest(ReadOnlySpan<float> values)
     {
-        int best = 0;
-        for (int i = 1; i < values.Length; i++)
+        var best = 0;
+        for (var i = 1; i < values.Length; i++)
         {
             if (values[i] > values[best])
             {

@@ -36,7 +36,9 @@ public abstract class LearningRateSchedule
     /// <summary>The optimizer's own rate throughout; a <see cref="Trainer"/> then leaves the optimizer's rates alone.</summary>
     public static LearningRateSchedule Constant() => s_constant;
 
-    /// <summary><c>torch.optim.lr_scheduler.StepLR</c>: <c>initial * gamma^(epoch / stepSize)</c>, the exponent rounded down.</summary>
+    /// <summary>
+    /// <c>torch.optim.lr_scheduler.StepLR</c>: <c>initial * gamma^(epoch / stepSize)</c>, the exponent rounded down.
+    /// </summary>
     /// <param name="stepSize">Epochs between two changes, at least 1.</param>
     /// <param name="gamma">The factor of each change, finite and above 0.</param>
     /// <exception cref="ArgumentOutOfRangeException">An argument is out of its bounds.</exception>
@@ -96,10 +98,10 @@ public abstract class LearningRateSchedule
     public static LearningRateSchedule Parse(string text)
     {
         ArgumentNullException.ThrowIfNull(text);
-        int plus = text.IndexOf('+', StringComparison.Ordinal);
-        string first = (plus < 0 ? text : text[..plus]).Trim();
-        int colon = first.IndexOf(':', StringComparison.Ordinal);
-        string name = (colon < 0 ? first : first[..colon]).Trim().ToLowerInvariant();
+        var plus = text.IndexOf('+', StringComparison.Ordinal);
+        var first = (plus < 0 ? text : text[..plus]).Trim();
+        var colon = first.IndexOf(':', StringComparison.Ordinal);
+        var name = (colon < 0 ? first : first[..colon]).Trim().ToLowerInvariant();
         string[] values = colon < 0 ? [] : first[(colon + 1)..].Split(',', StringSplitOptions.TrimEntries);
 
         if (plus >= 0 && name != "warmup")
@@ -124,7 +126,7 @@ public abstract class LearningRateSchedule
                     return values.Length == 1 ? Cosine(Whole(0, "epochs")) : Cosine(Whole(0, "epochs"), Number(1, "minimum"));
                 case "warmup":
                     Count(1, 2);
-                    LearningRateSchedule next = plus < 0 ? Constant() : Parse(text[(plus + 1)..]);
+                    var next = plus < 0 ? Constant() : Parse(text[(plus + 1)..]);
                     return values.Length == 1
                         ? next.WithWarmup(Whole(0, "epochs"))
                         : next.WithWarmup(Whole(0, "epochs"), Number(1, "startFactor"));
@@ -135,8 +137,8 @@ public abstract class LearningRateSchedule
         catch (ArgumentOutOfRangeException error)
         {
             // ArgumentException adds the parameter's name in brackets, which the message starts with already
-            string message = error.Message;
-            int suffix = message.IndexOf(" (Parameter", StringComparison.Ordinal);
+            var message = error.Message;
+            var suffix = message.IndexOf(" (Parameter", StringComparison.Ordinal);
             throw new FormatException($"schedule '{text}': {(suffix < 0 ? message : message[..suffix])}", error);
         }
 
@@ -144,7 +146,7 @@ public abstract class LearningRateSchedule
         {
             if (values.Length < least || values.Length > most)
             {
-                string wanted = least == most ? $"{least}" : $"{least} to {most}";
+                var wanted = least == most ? $"{least}" : $"{least} to {most}";
                 throw new FormatException($"schedule '{text}': {name} has {values.Length} numbers, expected {wanted}: {Forms}");
             }
         }

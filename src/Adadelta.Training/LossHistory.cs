@@ -8,7 +8,9 @@ namespace Adadelta.Training;
 /// <summary>One training step.</summary>
 /// <param name="Epoch">The epoch, from 1.</param>
 /// <param name="Step">The step in its epoch, from 1.</param>
-/// <param name="Loss">The network's loss before the step's update, by the network's reduction (mean or sum over the batch).</param>
+/// <param name="Loss">
+/// The network's loss before the step's update, by the network's reduction (mean or sum over the batch).
+/// </param>
 /// <param name="LearningRate">The learning rate of the step, that of the optimizer's first group.</param>
 public readonly record struct StepResult(int Epoch, int Step, float Loss, double LearningRate);
 
@@ -21,15 +23,18 @@ public readonly record struct StepResult(int Epoch, int Step, float Loss, double
 /// <param name="TestLoss">The mean loss over the test images; null without a test.</param>
 /// <param name="TestAccuracy">The share of test images read right, 0 to 1; null without a test.</param>
 /// <param name="LearningRate">The learning rate of the epoch, that of the optimizer's first group.</param>
-/// <param name="Seconds">Seconds of training alone: without the test, progress reports and what a caller does between epochs.</param>
+/// <param name="Seconds">
+/// Seconds of training alone: without the test, progress reports and what a caller does between epochs.
+/// </param>
 /// <param name="SamplesPerSecond">Images trained on in each of these seconds.</param>
 public sealed record EpochResult(
-    int Epoch, double AverageLoss, double? TestLoss, double? TestAccuracy, double LearningRate, double Seconds, double SamplesPerSecond);
+    int Epoch, double AverageLoss, double? TestLoss, double? TestAccuracy, double LearningRate, double Seconds,
+    double SamplesPerSecond);
 
 /// <summary>The losses of a run: a row for each step and for each epoch, as CSV files too.</summary>
 /// <remarks>
-/// The files are UTF-8 with a header, commas, decimal points and <c>\n</c>, whatever the culture. Numbers are written so that reading
-/// them gives the same bits. Columns:
+/// The files are UTF-8 with a header, commas, decimal points and <c>\n</c>, whatever the culture. Numbers are written so that
+/// reading them gives the same bits. Columns:
 /// <list type="bullet">
 /// <item><description>steps: <c>epoch,step,loss,learning_rate</c></description></item>
 /// <item><description>
@@ -74,7 +79,7 @@ public sealed class LossHistory
     public void Add(EpochResult epoch)
     {
         ArgumentNullException.ThrowIfNull(epoch);
-        int least = LeastEpoch();
+        var least = LeastEpoch();
         Require.That(epoch.Epoch >= least, nameof(epoch), epoch.Epoch, $"epoch >= {least}");
         _epochs.Add(epoch);
     }
@@ -128,8 +133,9 @@ public sealed class LossHistory
             Read(epochsPath, s_epochColumns, row =>
             {
                 var epoch = new EpochResult(
-                    row.Whole(0), row.Double(1), row.DoubleOrEmpty(2), row.DoubleOrEmpty(3), row.Double(4), row.Double(5), row.Double(6));
-                int least = history.LeastEpoch();
+                    row.Whole(0), row.Double(1), row.DoubleOrEmpty(2), row.DoubleOrEmpty(3), row.Double(4), row.Double(5),
+                    row.Double(6));
+                var least = history.LeastEpoch();
                 if (epoch.Epoch < least)
                 {
                     throw row.Error(0, $"epoch >= {least}");
@@ -145,12 +151,12 @@ public sealed class LossHistory
 
     private (string Column, string Expected)? OrderError(StepResult step)
     {
-        StepResult last = _steps.Count > 0 ? _steps[^1] : new StepResult(1, 0, 0, 0);
+        var last = _steps.Count > 0 ? _steps[^1] : new StepResult(1, 0, 0, 0);
         if (step.Epoch < last.Epoch)
         {
             return ("epoch", $"epoch >= {last.Epoch}");
         }
-        int least = step.Epoch == last.Epoch ? last.Step + 1 : 1;
+        var least = step.Epoch == last.Epoch ? last.Step + 1 : 1;
         return step.Step < least ? ("step", $"step >= {least}") : null;
     }
 
@@ -172,7 +178,7 @@ public sealed class LossHistory
                 csv.WriteField(column);
             }
             csv.NextRecord();
-            foreach (T row in rows)
+            foreach (var row in rows)
             {
                 writeFields(csv, row);
                 csv.NextRecord();
@@ -186,7 +192,7 @@ public sealed class LossHistory
         var row = new Row(path, columns, parser);
         try
         {
-            string header = string.Join(',', columns);
+            var header = string.Join(',', columns);
             if (!parser.Read())
             {
                 throw new InvalidDataException($"{path}, line 1: nothing, expected the header '{header}'");
@@ -201,8 +207,8 @@ public sealed class LossHistory
                 if (parser.Count != columns.Length)
                 {
                     throw new InvalidDataException(
-                        $"{path}, line {parser.RawRow}: {parser.Count} values in '{parser.RawRecord.TrimEnd('\r', '\n')}', expected "
-                        + $"{columns.Length}: {header}");
+                        $"{path}, line {parser.RawRow}: {parser.Count} values in '{RawText(parser)}', expected {columns.Length}: "
+                        + header);
                 }
                 readRow(row);
             }
@@ -210,9 +216,11 @@ public sealed class LossHistory
         catch (CsvHelperException error)
         {
             throw new InvalidDataException(
-                $"{path}, line {parser.RawRow}: '{parser.RawRecord.TrimEnd('\r', '\n')}', expected comma-separated values", error);
+                $"{path}, line {parser.RawRow}: '{RawText(parser)}', expected comma-separated values", error);
         }
     }
+
+    private static string RawText(CsvParser parser) => parser.RawRecord.TrimEnd('\r', '\n');
 
     /// <summary>The row that a parser stands on.</summary>
     private sealed class Row(string path, string[] columns, CsvParser parser)

@@ -16,18 +16,19 @@ public static class Pixels
     {
         if (values.Length != pixels.Length)
         {
-            throw new ArgumentException($"values: {values.Length} floats, expected {pixels.Length}, one for each pixel", nameof(values));
+            throw new ArgumentException(
+                $"values: {values.Length} floats, expected {pixels.Length}, one for each pixel", nameof(values));
         }
-        int i = 0;
+        var i = 0;
         if (Vector.IsHardwareAccelerated)
         {
             var scale = new Vector<float>(255f);
-            int width = Vector<float>.Count;
+            var width = Vector<float>.Count;
             for (; i <= pixels.Length - 4 * width; i += 4 * width)
             {
-                Vector.Widen(new Vector<byte>(pixels[i..]), out Vector<ushort> low, out Vector<ushort> high);
-                Vector.Widen(low, out Vector<uint> first, out Vector<uint> second);
-                Vector.Widen(high, out Vector<uint> third, out Vector<uint> fourth);
+                Vector.Widen(new Vector<byte>(pixels[i..]), out var low, out var high);
+                Vector.Widen(low, out var first, out var second);
+                Vector.Widen(high, out var third, out var fourth);
                 // from signed integers, for which every CPU has an instruction
                 (Vector.ConvertToSingle(first.As<uint, int>()) / scale).CopyTo(values[i..]);
                 (Vector.ConvertToSingle(second.As<uint, int>()) / scale).CopyTo(values[(i + width)..]);

@@ -25,13 +25,14 @@ internal static class Require
         if (data.Shape != network.InputShape)
         {
             throw new ArgumentException(
-                $"{name}: images of data set '{data.Name}' are {data.Shape}, expected the network's input {network.InputShape}", name);
+                $"{name}: images of data set '{data.Name}' are {data.Shape}, expected the network's input {network.InputShape}",
+                name);
         }
         if (data.Classes > network.OutputCount)
         {
             throw new ArgumentException(
-                $"{name}: data set '{data.Name}' has {data.Classes} classes, expected at most the network's {network.OutputCount} "
-                + "outputs", name);
+                $"{name}: data set '{data.Name}' has {data.Classes} classes, expected at most the network's "
+                + $"{network.OutputCount} outputs", name);
         }
     }
 }

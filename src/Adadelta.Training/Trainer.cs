@@ -5,8 +5,8 @@ namespace Adadelta.Training;
 
 /// <summary>Trains a network on a data set with Adadelta.</summary>
 /// <remarks>
-/// The network and the optimizer stay the caller's. The same network, data and settings give the same losses and the same weights bit
-/// for bit on the CPU, whatever the number of threads. A step allocates nothing.
+/// The network and the optimizer stay the caller's. The same network, data and settings give the same losses and the same weights
+/// bit for bit on the CPU, whatever the number of threads. A step allocates nothing.
 /// </remarks>
 /// <example>
 /// <code>
@@ -54,7 +54,9 @@ public sealed class Trainer
     /// <summary>Seed of the images' order, 0 by default; see <see cref="BatchLoader"/>.</summary>
     public ulong Seed { get; init; }
 
-    /// <summary>How the learning rates of all groups change by epoch; constant by default, which leaves the optimizer's alone.</summary>
+    /// <summary>
+    /// How the learning rates of all groups change by epoch; constant by default, which leaves the optimizer's alone.
+    /// </summary>
     public LearningRateSchedule Schedule
     {
         get => _schedule;
@@ -85,23 +87,27 @@ public sealed class Trainer
     /// <param name="epochs">Epochs, at least 0.</param>
     /// <param name="progress">Told after each step, on this thread.</param>
     /// <param name="cancellationToken">
-    /// Stops between two steps. That is no error: the history has all finished steps, <see cref="LossHistory.Cancelled"/> is true, and the
-    /// network can be used as it is.
+    /// Stops between two steps. That is no error: the history has all finished steps, <see cref="LossHistory.Cancelled"/> is
+    /// true, and the network can be used as it is.
     /// </param>
-    /// <exception cref="ArgumentException">The data set does not fit the network, or <paramref name="epochs"/> is negative.</exception>
+    /// <exception cref="ArgumentException">
+    /// The data set does not fit the network, or <paramref name="epochs"/> is negative.
+    /// </exception>
     /// <exception cref="TrainingDivergedException">A loss was not a number or infinite.</exception>
     public LossHistory Fit(
-        ImageDataset train, int epochs, IProgress<TrainingProgress>? progress = null, CancellationToken cancellationToken = default)
+        ImageDataset train, int epochs, IProgress<TrainingProgress>? progress = null,
+        CancellationToken cancellationToken = default)
     {
         var history = new LossHistory();
-        foreach (EpochResult _ in Epochs(train, epochs, history, progress, cancellationToken))
+        foreach (var _ in Epochs(train, epochs, history, progress, cancellationToken))
         {
         }
         return history;
     }
 
     /// <summary>
-    /// Trains an epoch each time that the sequence is moved on, so that the caller can look at the network, save it or stop in between.
+    /// Trains an epoch each time that the sequence is moved on, so that the caller can look at the network, save it or stop in
+    /// between.
     /// </summary>
     /// <param name="train">The images to train on.</param>
     /// <param name="epochs">Epochs in all, at least 0.</param>
@@ -111,8 +117,8 @@ public sealed class Trainer
     /// </param>
     /// <param name="progress">Told after each step, on the calling thread.</param>
     /// <param name="cancellationToken">
-    /// Stops between two steps and ends the sequence; an epoch whose steps are all done comes out, though without its test when that was
-    /// interrupted.
+    /// Stops between two steps and ends the sequence; an epoch whose steps are all done comes out, though without its test when
+    /// that was interrupted.
     /// </param>
     /// <exception cref="ArgumentException">
     /// The data set does not fit the network, <paramref name="epochs"/> is negative or the history is of longer epochs.
@@ -148,9 +154,10 @@ public sealed class Trainer
         Evaluation.Of(network, data, cancellationToken);
 
     private IEnumerable<EpochResult> Run(
-        ImageDataset train, int epochs, LossHistory history, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken)
+        ImageDataset train, int epochs, LossHistory history, IProgress<TrainingProgress>? progress,
+        CancellationToken cancellationToken)
     {
-        int steps = BatchLoader.CountSteps(train.Count, BatchSize);
+        var steps = BatchLoader.CountSteps(train.Count, BatchSize);
         (int firstEpoch, int firstStep) = NextStep(history, steps);
         history.Cancelled = false;
         if (firstEpoch >= epochs)
@@ -159,37 +166,40 @@ public sealed class Trainer
         }
         using var loader = new BatchLoader(train, BatchSize, Seed, epochs, firstEpoch, firstStep);
         var clock = new Clock(epochs, steps, Test is not null);
-        for (int epoch = firstEpoch; epoch < epochs; epoch++)
+        for (var epoch = firstEpoch; epoch < epochs; epoch++)
         {
-            double rate = SetLearningRates(epoch);
+            var rate = SetLearningRates(epoch);
             history.Reserve(steps);
             clock.BeginEpoch();
             TrainingProgress last = default;
-            for (int step = epoch == firstEpoch ? firstStep : 0; step < steps; step++)
+            for (var step = epoch == firstEpoch ? firstStep : 0; step < steps; step++)
             {
                 if (cancellationToken.IsCancellationRequested)
                 {
                     history.Cancelled = true;
                     yield break;
                 }
-                float loss = Step(loader, clock);
+                var loss = Step(loader, clock);
                 if (!float.IsFinite(loss))
                 {
                     throw new TrainingDivergedException(epoch + 1, step + 1, loss, history);
                 }
                 history.Add(new StepResult(epoch + 1, step + 1, loss, rate));
                 last = new TrainingProgress(
-                    epoch + 1, epochs, step + 1, steps, loss, rate, clock.SamplesPerSecond, clock.Elapsed, clock.Remaining(epoch, step), null);
+                    epoch + 1, epochs, step + 1, steps, loss, rate, clock.SamplesPerSecond, clock.Elapsed,
+                    clock.Remaining(epoch, step), null);
                 if (step < steps - 1)
                 {
                     progress?.Report(last);
                 }
             }
-            Evaluation? test = RunTest(history, clock, cancellationToken);
+            var test = RunTest(history, clock, cancellationToken);
             var result = new EpochResult(
-                epoch + 1, AverageLoss(history, epoch + 1), test?.Loss, test?.Accuracy, rate, clock.EpochSeconds, clock.SamplesPerSecond);
+                epoch + 1, AverageLoss(history, epoch + 1), test?.Loss, test?.Accuracy, rate, clock.EpochSeconds,
+                clock.SamplesPerSecond);
             history.Add(result);
-            progress?.Report(last with { Elapsed = clock.Elapsed, Remaining = clock.Remaining(epoch, steps - 1), Finished = result });
+            last = last with { Elapsed = clock.Elapsed, Remaining = clock.Remaining(epoch, steps - 1), Finished = result };
+            progress?.Report(last);
             yield return result;
             if (history.Cancelled)
             {
@@ -202,11 +212,11 @@ public sealed class Trainer
     private float Step(BatchLoader loader, Clock clock)
     {
         clock.BeginStep();
-        if (!loader.TryTake(out BatchLoader.Batch batch))
+        if (!loader.TryTake(out var batch))
         {
             throw new UnreachableException("the loader ended before the epoch");
         }
-        float loss = _network.TrainStep(_optimizer, batch.Images, batch.Labels);
+        var loss = _network.TrainStep(_optimizer, batch.Images, batch.Labels);
         clock.EndStep(batch.Labels.Length);
         return loss;
     }
@@ -219,8 +229,8 @@ public sealed class Trainer
         }
         try
         {
-            long begin = Stopwatch.GetTimestamp();
-            Evaluation test = Evaluate(Test, cancellationToken);
+            var begin = Stopwatch.GetTimestamp();
+            var test = Evaluate(Test, cancellationToken);
             clock.Tested(Stopwatch.GetElapsedTime(begin));
             return test;
         }
@@ -244,9 +254,9 @@ public sealed class Trainer
         if (Schedule != LearningRateSchedule.Constant())
         {
             NoteInitialRates();
-            for (int group = 0; group < _initialRates.Count; group++)
+            for (var group = 0; group < _initialRates.Count; group++)
             {
-                double rate = Schedule.GetLearningRate(_initialRates[group], epoch);
+                var rate = Schedule.GetLearningRate(_initialRates[group], epoch);
                 _optimizer.SetOptions(_optimizer.GetOptions(group) with { LearningRate = rate }, group);
             }
         }
@@ -260,12 +270,12 @@ public sealed class Trainer
         {
             return (0, 0);
         }
-        StepResult last = history.Steps[^1];
+        var last = history.Steps[^1];
         if (last.Step > steps)
         {
             throw new ArgumentException(
-                $"history: its last step is {last.Step} of epoch {last.Epoch}, expected at most {steps}, the steps of an epoch of this data "
-                + "set and batch size", nameof(history));
+                $"history: its last step is {last.Step} of epoch {last.Epoch}, expected at most {steps}, the steps of an epoch "
+                + "of this data set and batch size", nameof(history));
         }
         return last.Step == steps ? (last.Epoch, 0) : (last.Epoch - 1, last.Step);
     }
@@ -273,8 +283,8 @@ public sealed class Trainer
     private static double AverageLoss(LossHistory history, int epoch)
     {
         double sum = 0;
-        int count = 0;
-        for (int i = history.Steps.Count - 1; i >= 0 && history.Steps[i].Epoch == epoch; i--)
+        var count = 0;
+        for (var i = history.Steps.Count - 1; i >= 0 && history.Steps[i].Epoch == epoch; i--)
         {
             sum += history.Steps[i].Loss;
             count++;
@@ -301,7 +311,7 @@ public sealed class Trainer
 
         public void EndStep(int samples)
         {
-            long ticks = Stopwatch.GetTimestamp() - _stepStart;
+            var ticks = Stopwatch.GetTimestamp() - _stepStart;
             _runTicks += ticks;
             _epochTicks += ticks;
             _runSteps++;
@@ -317,9 +327,9 @@ public sealed class Trainer
             {
                 return null;
             }
-            long stepsLeft = (long)(epochs - epoch) * steps - step - 1;
-            double seconds = stepsLeft * (_runTicks / (double)Stopwatch.Frequency / _runSteps);
-            int testsLeft = step == steps - 1 ? epochs - epoch - 1 : epochs - epoch;
+            var stepsLeft = (long)(epochs - epoch) * steps - step - 1;
+            var seconds = stepsLeft * (_runTicks / (double)Stopwatch.Frequency / _runSteps);
+            var testsLeft = step == steps - 1 ? epochs - epoch - 1 : epochs - epoch;
             return TimeSpan.FromSeconds(seconds + (tests ? testsLeft * _test.TotalSeconds : 0));
         }
     }

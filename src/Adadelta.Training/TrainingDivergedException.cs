@@ -3,8 +3,8 @@ using System.Globalization;
 namespace Adadelta.Training;
 
 /// <summary>
-/// A step's loss was not a number or infinite. The step's update has been made, so the network's parameters and the optimizer's state
-/// are no longer of use: load earlier ones or build the network again, with a lower learning rate.
+/// A step's loss was not a number or infinite. The step's update has been made, so the network's parameters and the optimizer's
+/// state are no longer of use: load earlier ones or build the network again, with a lower learning rate.
 /// </summary>
 public sealed class TrainingDivergedException : Exception
 {

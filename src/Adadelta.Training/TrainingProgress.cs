@@ -10,8 +10,8 @@ namespace Adadelta.Training;
 /// <param name="SamplesPerSecond">Images per second of training, over the epoch so far.</param>
 /// <param name="Elapsed">Time since the run began, all included.</param>
 /// <param name="Remaining">
-/// Estimate of the time left, from the mean step so far and, once the first one is over, the last test; null after the run's first
-/// step, which is not like the others.
+/// Estimate of the time left, from the mean step so far and, once the first one is over, the last test; null after the run's
+/// first step, which is not like the others.
 /// </param>
 /// <param name="Finished">The epoch's result, in the report of its last step alone, which comes after the test.</param>
 public readonly record struct TrainingProgress(
