@@ -155,6 +155,7 @@ public sealed unsafe class AdadeltaOptimizer : IDisposable
                     &index, handle, valuesPointer, gradientsPointer, (ulong)count, group.Options is null ? null : &options));
             }
             CollectionsMarshal.SetCount(_states, _states.Count + count);
+            handle.Holds(2 * sizeof(float) * group.Parameters.Sum(parameter => parameter.Value.Count));
             return (int)index;
         }
         finally

@@ -37,6 +37,7 @@ public sealed unsafe class Network : IDisposable
             _maxBatchSize = checked((int)info.max_batch_size);
             _memoryBytes = checked((long)info.memory_bytes);
             _reduction = (Reduction)info.reduction;
+            _handle.Holds(_memoryBytes);
             for (ulong i = 0; i < info.layer_count; i++)
             {
                 _layers.Add(GetLayer(i));

@@ -32,6 +32,7 @@ public sealed unsafe class Tensor : IDisposable
         _context = context;
         _shape = Array.AsReadOnly(shape.ToArray());
         _count = Product(_shape);
+        _handle.Holds(_count * sizeof(float));
     }
 
     internal Tensor(ComputeContext context, TensorHandle handle)

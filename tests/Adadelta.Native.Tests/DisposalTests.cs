@@ -193,6 +193,18 @@ internal sealed class DisposalTests
     }
 
     [Test]
+    public void The_collector_knows_of_the_memory_that_hangs_on_an_object()
+    {
+        using var context = ComputeContext.Create(Device.Cpu, 1);
+        var before = GC.CollectionCount(0);
+        for (var i = 0; i < 64; i++)
+        {
+            _ = new Tensor(context, 32 * Megabyte / sizeof(float));
+        }
+        Assert.That(GC.CollectionCount(0), Is.GreaterThan(before), "2 GB, of which the managed objects are a few kB");
+    }
+
+    [Test]
     public void Everything_may_be_forgotten_at_once()
     {
         for (var i = 0; i < 20; i++)
