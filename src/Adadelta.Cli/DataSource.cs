@@ -1,0 +1,73 @@
+using Adadelta.Training;
+
+namespace Adadelta.Cli;
+
+/// <summary>Where the images come from.</summary>
+/// <param name="Choice">What opens them again: <c>mnist</c>, <c>digits</c> or a folder's full path.</param>
+/// <param name="Split">The images.</param>
+internal sealed record DataSource(string Choice, DataSplit Split)
+{
+    public const string Mnist = "mnist";
+    public const string DigitsName = "digits";
+
+    private const int AllDigits = 60_000;
+
+    /// <summary>Refuses what cannot be opened for a reason that the command line alone shows.</summary>
+    /// <exception cref="UsageException">A folder is not there.</exception>
+    public static void Check(string? data, string? dataDir)
+    {
+        // DataFolder also takes a folder with a set's prefix behind it.
+        if (data is not (null or Mnist or DigitsName) && !Directory.Exists(data) && !DataFolder.Contains(data))
+        {
+            throw new UsageException($"--data: '{data}', expected {Mnist}, {DigitsName} or an existing folder");
+        }
+
+        if (dataDir is not null && !Directory.Exists(dataDir))
+        {
+            throw new UsageException($"--data-dir: '{dataDir}', expected an existing folder");
+        }
+    }
+
+    /// <summary>Opens the images, and downloads MNIST where it was asked for by name and is not on this machine.</summary>
+    /// <param name="data">A choice, or null: MNIST where it is found, else digits.</param>
+    /// <param name="dataDir">Folder in which MNIST is looked for first.</param>
+    /// <param name="more">Further folders to look for MNIST in.</param>
+    /// <param name="limit">Largest number of training images.</param>
+    /// <param name="stop">Stops a download.</param>
+    public static DataSource Open(string? data, string? dataDir, IReadOnlyList<string>? more, int? limit, CancellationToken stop)
+    {
+        DataSource source = data switch
+        {
+            null => MnistData.Find(dataDir, more) is { } found ? new(Mnist, found) : CreateDigits(limit),
+            Mnist => new(Mnist, MnistData.Find(dataDir, more) ?? Download(dataDir, stop)),
+            DigitsName => CreateDigits(limit),
+            _ => new(Path.GetFullPath(data), DataFolder.Open(data)),
+        };
+        stop.ThrowIfCancellationRequested();
+        return limit is { } most && most < source.Split.Train.Count
+            ? source with { Split = source.Split with { Train = source.Split.Train.Take(most) } }
+            : source;
+    }
+
+    /// <summary>One line on what was opened.</summary>
+    /// <param name="asked">Whether the user named it.</param>
+    public string Describe(bool asked)
+    {
+        ImageDataset train = Split.Train;
+        string reason = (asked, Choice) switch
+        {
+            (false, Mnist) => "; found on this machine",
+            (false, DigitsName) => "; MNIST was not found on this machine, --data mnist downloads it",
+            _ => "",
+        };
+        return $"Data: {Split.Name} ({Split.Source}{reason}), {train.Count} training and {Split.Test.Count} test images "
+            + $"of {train.Shape} in {train.Classes} classes";
+    }
+
+    // Image i does not depend on how many there are, so no more are drawn than are used.
+    private static DataSource CreateDigits(int? limit) =>
+        new(DigitsName, Digits.Create(train: Math.Min(limit ?? AllDigits, AllDigits)));
+
+    private static DataSplit Download(string? dataDir, CancellationToken stop) =>
+        MnistData.GetAsync(dataDir, new DownloadLines(), stop).GetAwaiter().GetResult();
+}

@@ -1,0 +1,119 @@
+using System.CommandLine;
+using System.Globalization;
+using Adadelta.Native;
+using Adadelta.Training;
+using static System.FormattableString;
+
+namespace Adadelta.Cli;
+
+/// <summary><c>adadelta predict</c>: what a trained model reads in image files or in a data set's test images.</summary>
+internal static class PredictCommand
+{
+    public static Command Create()
+    {
+        Argument<string[]> images = new("IMAGE")
+        {
+            Description = "PNG file, or place of an image in the data set's test images, from 0 (a file named 7: ./7). A picture "
+                + "is converted to gray, inverted where its border is light (MNIST's strokes are light on dark), centred on "
+                + "ground of its border's colour and resized to the network's input.",
+            Arity = ArgumentArity.OneOrMore,
+        };
+        images.Validators.Add(result =>
+        {
+            // Where arguments may follow, the parser takes an unknown option for one.
+            if (result.Tokens.FirstOrDefault(token => token.Value.StartsWith('-') && !File.Exists(token.Value)) is { } token)
+            {
+                result.AddError($"'{token.Value}', expected an option of predict, a PNG file or a place from 0");
+            }
+        });
+        Option<string?> model = CommonOptions.Model();
+        Option<string?> network = CommonOptions.Network("Network of the model [default: the one in run.json beside it]");
+        Option<string?> data = CommonOptions.Data("Data set of the places [default: the one the model was trained with]");
+        Option<string?> dataDir = CommonOptions.DataDir();
+        Option<int> threads = CommonOptions.Threads();
+        Command command = new("predict", "Read images with a trained model: class and probabilities")
+        {
+            images, model, network, data, dataDir, threads,
+        };
+        command.SetAction(result => Run(
+            result.GetRequiredValue(images), result.GetValue(model), result.GetValue(network), result.GetValue(data),
+            result.GetValue(dataDir), result.GetValue(threads)));
+        return command;
+    }
+
+    private static int Run(
+        string[] images, string? modelPath, string? networkFile, string? dataChoice, string? dataDir, int threads)
+    {
+        DataSource.Check(dataChoice, dataDir);
+        SavedModel model = SavedModel.Find(modelPath, networkFile);
+        using StopSignal stop = new();
+        using ComputeContext context = ComputeContext.Create(threads: threads);
+        DataSource? data = images.Any(IsPlace) ? model.OpenData(dataChoice, dataDir, stop.Token) : null;
+        using Network network = model.Build(context, data);
+        if (data is not null && data.Split.Test.Shape != network.InputShape)
+        {
+            throw new InvalidDataException(
+                $"the images of {data.Split.Name} are {data.Split.Test.Shape}, expected the network's {network.InputShape}");
+        }
+
+        float[] logits = new float[network.OutputCount];
+        bool first = true;
+        foreach (string image in images)
+        {
+            stop.Token.ThrowIfCancellationRequested();
+            (float[] input, string description) = IsPlace(image)
+                ? FromTestImages(image, data!.Split)
+                : ImageFile.Read(image, network.InputShape);
+            network.Forward(input, logits);
+            if (!first)
+            {
+                Console.WriteLine();
+            }
+
+            first = false;
+            Write(image, description, logits);
+        }
+
+        return ExitCode.Ok;
+    }
+
+    private static bool IsPlace(string image) => image.All(char.IsAsciiDigit) && image.Length > 0;
+
+    private static (float[] Input, string Description) FromTestImages(string place, DataSplit data)
+    {
+        ImageDataset test = data.Test;
+        if (!int.TryParse(place, NumberStyles.None, CultureInfo.InvariantCulture, out int index) || index >= test.Count)
+        {
+            throw new InvalidDataException($"image {place}: expected 0 <= place < {test.Count}, the test images of {data.Name}");
+        }
+
+        float[] input = new float[test.Shape.Count];
+        ReadOnlySpan<byte> pixels = test.Image(index);
+        for (int i = 0; i < input.Length; i++)
+        {
+            input[i] = pixels[i] / 255f;
+        }
+
+        return (input, $"test image of {data.Name}, labelled {test.Labels.Span[index]}");
+    }
+
+    private static void Write(string image, string description, float[] logits)
+    {
+        double[] probabilities = Softmax(logits);
+        int best = Array.IndexOf(probabilities, probabilities.Max());
+        Console.WriteLine(Invariant($"{image}: {best} ({100 * probabilities[best]:0.00} %), {description}"));
+        for (int i = 0; i < probabilities.Length; i++)
+        {
+            string bar = new('#', (int)Math.Round(40 * probabilities[i]));
+            Console.WriteLine(Invariant($"{i,5} {100 * probabilities[i],6:0.00} % {bar}").TrimEnd());
+        }
+    }
+
+    private static double[] Softmax(float[] logits)
+    {
+        double most = logits.Max();
+        double[] weights = [.. logits.Select(logit => Math.Exp(logit - most))];
+        double sum = weights.Sum();
+        return [.. weights.Select(weight => weight / sum)];
+    }
+}

@@ -1,0 +1,33 @@
+namespace Adadelta.Cli.Tests;
+
+internal sealed class NetworkFileTests
+{
+    private static readonly string s_bars = Bars.CreateFolder();
+
+    [TestCase("""{ "layers": [ { "type": "conv2d", "out_channels": 8, "kernal": 3 } ] }""", "layers[0] (conv2d): unknown property 'kernal', expected one of type, name, out_channels, kernel, stride, padding, dilation, bias")]
+    [TestCase("""{ "layers": [ { "type": "flatten" }, { "type": "dense", "out_features": 4 } ] }""", "layers[1]: type: \"dense\", expected one of conv2d, maxpool2d, avgpool2d, relu, flatten, linear, dropout")]
+    [TestCase("""{ "layers": [ { "type": "flatten" }, { "type": "linear" } ] }""", "layers[1] (linear): out_features is missing, expected a whole number >= 1 or \"classes\"")]
+    [TestCase("""{ "layers": [ { "type": "conv2d", "out_channels": -8, "kernel": 3 } ] }""", "layers[0] (conv2d): out_channels: -8, expected a whole number >= 1")]
+    [TestCase("""{ "layers": [ { "type": "flatten" } """, "line 1")]
+    [TestCase("""{ "input": [3, 8, 8], "layers": [ { "type": "flatten" } ] }""", "input: 3x8x8, but the images are 1x8x8")]
+    [TestCase("""{ "layers": [ { "type": "linear", "out_features": 4 } ] }""", "fc1")]
+    [TestCase("""{ "layers": [ { "type": "conv2d", "name": "wide", "out_channels": 4, "kernel": 9 }, { "type": "flatten" } ] }""", "wide")]
+    [TestCase("""{ "layers": [ { "type": "relu", "name": "a b" }, { "type": "flatten" } ] }""", "a b")]
+    [TestCase("""{ "layers": [ { "type": "flatten" }, { "type": "linear", "out_features": 3 } ] }""", "expected at most the network's 3 outputs")]
+    public void A_mistake_in_a_network_file_is_named(string json, string message)
+    {
+        string file = TestFolder.Write("net.json", json);
+        ToolResult result = Tool.Run("train", "--data", s_bars, "--network", file, "--output", TestFolder.New());
+        Assert.That(result.ErrorLine, Does.Contain(message));
+        Assert.That(result.ExitCode, Is.EqualTo(1));
+        Assert.That(result.Output, Does.Not.Contain("Epoch"));
+    }
+
+    [Test]
+    public void A_network_file_that_is_not_there_is_named()
+    {
+        ToolResult result = Tool.Run("train", "--data", s_bars, "--network", "nowhere.json", "--output", TestFolder.New());
+        Assert.That(result.ErrorLine, Does.Contain("nowhere.json"));
+        Assert.That(result.ExitCode, Is.EqualTo(1));
+    }
+}

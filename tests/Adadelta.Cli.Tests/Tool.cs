@@ -1,0 +1,114 @@
+using System.Diagnostics;
+using System.Globalization;
+
+namespace Adadelta.Cli.Tests;
+
+/// <summary>What a run of the tool left behind.</summary>
+internal sealed record ToolResult(int ExitCode, string Output, string Error)
+{
+    public string[] Lines { get; } = Output.Split('\n', StringSplitOptions.RemoveEmptyEntries);
+
+    /// <summary>The message of the one line on stderr.</summary>
+    public string ErrorLine
+    {
+        get
+        {
+            Assert.That(Error, Does.StartWith("error: ").And.EndsWith("\n"));
+            Assert.That(Error.TrimEnd('\n'), Does.Not.Contain('\n'), "an error is one line");
+            return Error["error: ".Length..].TrimEnd('\n');
+        }
+    }
+}
+
+/// <summary>Runs the built tool as a process of its own, away from this machine's data and caches.</summary>
+internal static class Tool
+{
+    private static readonly TimeSpan s_patience = TimeSpan.FromMinutes(2);
+
+    public static ToolResult Run(params string[] arguments) => Run(new Dictionary<string, string?>(), arguments);
+
+    public static ToolResult Run(IReadOnlyDictionary<string, string?> environment, params string[] arguments)
+    {
+        using RunningTool tool = new(environment, arguments);
+        return tool.WaitForExit();
+    }
+
+    public static RunningTool Start(params string[] arguments) => new(new Dictionary<string, string?>(), arguments);
+
+    internal sealed class RunningTool : IDisposable
+    {
+        private readonly Process _process;
+        private readonly Task<string> _error;
+        private readonly List<string> _read = [];
+
+        public RunningTool(IReadOnlyDictionary<string, string?> environment, string[] arguments)
+        {
+            ProcessStartInfo start = new("dotnet")
+            {
+                RedirectStandardOutput = true,
+                RedirectStandardError = true,
+                RedirectStandardInput = true,
+                WorkingDirectory = TestFolder.Root,
+            };
+            start.ArgumentList.Add(Path.Combine(TestContext.CurrentContext.TestDirectory, "adadelta.dll"));
+            foreach (string argument in arguments)
+            {
+                start.ArgumentList.Add(argument);
+            }
+
+            start.Environment["ADADELTA_DATA_DIR"] = null;
+            start.Environment["XDG_CACHE_HOME"] = Path.Combine(TestFolder.Root, "cache");
+            foreach ((string name, string? value) in environment)
+            {
+                start.Environment[name] = value;
+            }
+
+            _process = Process.Start(start)!;
+            _error = _process.StandardError.ReadToEndAsync();
+        }
+
+        public void WaitForLine(string beginning)
+        {
+            while (_process.StandardOutput.ReadLine() is { } line)
+            {
+                _read.Add(line);
+                if (line.StartsWith(beginning, StringComparison.Ordinal))
+                {
+                    return;
+                }
+            }
+
+            Assert.Fail($"the tool ended before a line '{beginning}…'; stderr: {_error.Result}");
+        }
+
+        /// <param name="signal">As kill(1) names it, e.g. INT.</param>
+        public void Signal(string signal)
+        {
+            using Process kill = Process.Start("kill", [$"-{signal}", _process.Id.ToString(CultureInfo.InvariantCulture)]);
+            kill.WaitForExit();
+            Assert.That(kill.ExitCode, Is.Zero, $"kill -{signal}");
+        }
+
+        public ToolResult WaitForExit()
+        {
+            Task<string> output = _process.StandardOutput.ReadToEndAsync();
+            if (!_process.WaitForExit(s_patience))
+            {
+                _process.Kill();
+                Assert.Fail($"the tool did not end within {s_patience}");
+            }
+
+            return new(_process.ExitCode, string.Concat(_read.Select(line => line + "\n")) + output.Result, _error.Result);
+        }
+
+        public void Dispose()
+        {
+            if (!_process.HasExited)
+            {
+                _process.Kill();
+            }
+
+            _process.Dispose();
+        }
+    }
+}

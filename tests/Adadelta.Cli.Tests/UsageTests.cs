@@ -1,0 +1,70 @@
+namespace Adadelta.Cli.Tests;
+
+internal sealed class UsageTests
+{
+    [TestCase("--lr NaN", "--lr: NaN, expected a finite number >= 0")]
+    [TestCase("--lr -0.1", "--lr: -0.1, expected a finite number >= 0")]
+    [TestCase("--lr ∞", "--lr: ∞, expected a finite number >= 0")]
+    [TestCase("--lr 0,1", "--lr: 0,1, expected a finite number >= 0")]
+    [TestCase("--lr", "Required argument missing for option: '--lr'.")]
+    [TestCase("--lr 1 --lr 2", "Option '--lr' expects a single argument but 2 were provided.")]
+    [TestCase("--rho 1.1", "--rho: 1.1, expected 0 <= number <= 1")]
+    [TestCase("--eps -1e-6", "--eps: -1e-6, expected a finite number >= 0")]
+    [TestCase("--weight-decay x", "--weight-decay: x, expected a finite number >= 0")]
+    [TestCase("--epochs 0", "--epochs: 0, expected a whole number >= 1")]
+    [TestCase("--epochs 2.5", "--epochs: 2.5, expected a whole number >= 1")]
+    [TestCase("--epochs 99999999999", "--epochs: 99999999999, expected a whole number >= 1")]
+    [TestCase("--batch-size 0", "--batch-size: 0, expected a whole number from 1 to 65536")]
+    [TestCase("--batch-size 65537", "--batch-size: 65537, expected a whole number from 1 to 65536")]
+    [TestCase("--limit -5", "--limit: -5, expected a whole number >= 1")]
+    [TestCase("--seed -1", "--seed: -1, expected a whole number from 0 to 18446744073709551615")]
+    [TestCase("--threads 257", "--threads: 257, expected a whole number from 0 to 256")]
+    [TestCase("--schedule steps", "'steps' is not known; expected constant")]
+    [TestCase("--schedule step:0", "stepSize: 0, expected stepSize >= 1")]
+    [TestCase("--data mnits", "--data: 'mnits', expected mnist, digits or an existing folder")]
+    [TestCase("--data-dir nowhere", "--data-dir: 'nowhere', expected an existing folder")]
+    [TestCase("--momentum 0.9", "'--momentum', expected an option of train (adadelta train --help)")]
+    [TestCase("extra", "'extra', expected an option of train (adadelta train --help)")]
+    public void A_wrong_option_is_named_with_its_value_and_bound_before_any_work(string arguments, string message)
+    {
+        string output = TestFolder.New();
+        ToolResult result = Tool.Run(["train", "--output", output, .. arguments.Split(' ')]);
+        Assert.That(result.ErrorLine, Does.Contain(message));
+        Assert.That(result.ExitCode, Is.EqualTo(2));
+        Assert.That(result.Output, Is.Empty);
+        Assert.That(output, Does.Not.Exist);
+    }
+
+    [TestCase("", "a command is missing, expected one of train, evaluate, predict, doctor")]
+    [TestCase("trian", "'trian', expected one of train, evaluate, predict, doctor")]
+    [TestCase("predict", "Required argument 'IMAGE' missing")]
+    [TestCase("predict --modle x 1", "'--modle', expected an option of predict, a PNG file or a place from 0")]
+    [TestCase("evaluate --limit 0", "--limit: 0, expected a whole number >= 1")]
+    public void A_wrong_command_is_a_usage_error(string arguments, string message)
+    {
+        ToolResult result = Tool.Run(arguments.Split(' ', StringSplitOptions.RemoveEmptyEntries));
+        Assert.That(result.ErrorLine, Does.Contain(message));
+        Assert.That(result.ExitCode, Is.EqualTo(2));
+    }
+
+    [Test]
+    public void Help_lists_every_option_of_train_with_the_reference_runs_defaults()
+    {
+        ToolResult result = Tool.Run("train", "--help");
+        Assert.That(result.ExitCode, Is.Zero);
+        string[] options =
+        [
+            "--data", "--data-dir", "--limit", "--epochs", "--batch-size", "--lr", "--rho", "--eps", "--weight-decay", "--schedule",
+            "--seed", "--threads", "--network", "--output", "--plain",
+        ];
+        foreach (string option in options)
+        {
+            Assert.That(result.Output, Does.Contain($"  {option} "));
+        }
+
+        foreach (string value in (string[])["10", "64", "0.1", "0.9", "1E-06", "adadelta-output"])
+        {
+            Assert.That(result.Output, Does.Contain($"[default: {value}]"));
+        }
+    }
+}
