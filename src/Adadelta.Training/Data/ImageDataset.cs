@@ -1,0 +1,137 @@
+using Adadelta.Native;
+
+namespace Adadelta.Training;
+
+/// <summary>
+/// Labelled images of one size, held as bytes. A network's input is <c>pixel / 255f</c>. Immutable: the arrays given to the
+/// constructor belong to the data set from then on.
+/// </summary>
+public sealed class ImageDataset
+{
+    /// <summary>The most classes a data set can have: labels are bytes.</summary>
+    public const int MaxClasses = 256;
+
+    /// <summary>A data set over existing arrays, which are not copied.</summary>
+    /// <param name="name">Name for messages and reports, e.g. <c>MNIST test</c>.</param>
+    /// <param name="channels">Channels of one image, at least 1.</param>
+    /// <param name="height">Rows of one image, at least 1.</param>
+    /// <param name="width">Columns of one image, at least 1.</param>
+    /// <param name="classes">Number of classes, 1 to <see cref="MaxClasses"/>.</param>
+    /// <param name="pixels">Bytes in the order [count, channels, height, width].</param>
+    /// <param name="labels">One class index an image, each below <paramref name="classes"/>; at least one.</param>
+    /// <exception cref="ArgumentException">A size is out of its bounds, the arrays do not fit, or a label is out of range.</exception>
+    public ImageDataset(string name, int channels, int height, int width, int classes, byte[] pixels, byte[] labels)
+        : this(name, channels, height, width, classes, Require(pixels, nameof(pixels)), Require(labels, nameof(labels)))
+    {
+        AtLeastOne(channels, nameof(channels));
+        AtLeastOne(height, nameof(height));
+        AtLeastOne(width, nameof(width));
+        if (classes is < 1 or > MaxClasses)
+        {
+            throw new ArgumentOutOfRangeException(nameof(classes), $"{nameof(classes)}: {classes}, expected 1 <= {nameof(classes)} <= {MaxClasses}");
+        }
+
+        if (labels.Length == 0)
+        {
+            throw new ArgumentException($"{nameof(labels)}: 0 labels, expected at least 1", nameof(labels));
+        }
+
+        // Int128: three extents of up to 2^31 and a count do not fit 64 bits.
+        Int128 expected = (Int128)labels.Length * channels * height * width;
+        if (pixels.Length != expected)
+        {
+            throw new ArgumentException($"{nameof(pixels)}: {pixels.Length} bytes, expected {expected} for {labels.Length} images of {channels}x{height}x{width}", nameof(pixels));
+        }
+
+        int bad = labels.AsSpan().IndexOfAnyExceptInRange((byte)0, (byte)(classes - 1));
+        if (bad >= 0)
+        {
+            throw new ArgumentException($"{nameof(labels)}[{bad}]: {labels[bad]}, expected 0 <= label < {classes}", nameof(labels));
+        }
+    }
+
+    private ImageDataset(string name, int channels, int height, int width, int classes, ReadOnlyMemory<byte> pixels, ReadOnlyMemory<byte> labels)
+    {
+        ArgumentNullException.ThrowIfNull(name);
+        (Name, Channels, Height, Width, Classes, Pixels, Labels) = (name, channels, height, width, classes, pixels, labels);
+    }
+
+    /// <summary>Name for messages and reports.</summary>
+    public string Name { get; }
+
+    /// <summary>Number of images.</summary>
+    public int Count => Labels.Length;
+
+    /// <summary>Channels of one image.</summary>
+    public int Channels { get; }
+
+    /// <summary>Rows of one image.</summary>
+    public int Height { get; }
+
+    /// <summary>Columns of one image.</summary>
+    public int Width { get; }
+
+    /// <summary>Number of classes; every label is below it.</summary>
+    public int Classes { get; }
+
+    /// <summary>All pixels, [Count, Channels, Height, Width], 0 to 255.</summary>
+    public ReadOnlyMemory<byte> Pixels { get; }
+
+    /// <summary>Class indices, [Count].</summary>
+    public ReadOnlyMemory<byte> Labels { get; }
+
+    /// <summary>Shape of one image, as a network takes it.</summary>
+    public ImageShape Shape => new(Channels, Height, Width);
+
+    /// <summary>The pixels of one image, [Channels, Height, Width].</summary>
+    /// <param name="index">0 &lt;= index &lt; Count.</param>
+    /// <exception cref="ArgumentOutOfRangeException"><paramref name="index"/> is out of its bounds.</exception>
+    public ReadOnlySpan<byte> Image(int index)
+    {
+        if ((uint)index >= (uint)Count)
+        {
+            throw new ArgumentOutOfRangeException(nameof(index), $"{nameof(index)}: {index}, expected 0 <= {nameof(index)} < {Count}");
+        }
+
+        int size = Pixels.Length / Count;
+        return Pixels.Span.Slice(index * size, size);
+    }
+
+    /// <summary>The first images, sharing this data set's memory.</summary>
+    /// <param name="count">1 &lt;= count &lt;= Count.</param>
+    /// <exception cref="ArgumentOutOfRangeException"><paramref name="count"/> is out of its bounds.</exception>
+    public ImageDataset Take(int count)
+    {
+        if (count < 1 || count > Count)
+        {
+            throw new ArgumentOutOfRangeException(nameof(count), $"{nameof(count)}: {count}, expected 1 <= {nameof(count)} <= {Count}");
+        }
+
+        int size = Pixels.Length / Count;
+        return new(Name, Channels, Height, Width, Classes, Pixels[..(count * size)], Labels[..count]);
+    }
+
+    /// <summary>The same images, told to have more classes.</summary>
+    internal ImageDataset WithClasses(int classes) => new(Name, Channels, Height, Width, classes, Pixels, Labels);
+
+    private static ReadOnlyMemory<byte> Require(byte[] array, string name)
+    {
+        ArgumentNullException.ThrowIfNull(array, name);
+        return array;
+    }
+
+    private static void AtLeastOne(int value, string name)
+    {
+        if (value < 1)
+        {
+            throw new ArgumentOutOfRangeException(name, $"{name}: {value}, expected {name} >= 1");
+        }
+    }
+}
+
+/// <summary>The two halves of a data set.</summary>
+/// <param name="Name">Name of the set, e.g. <c>MNIST</c>.</param>
+/// <param name="Train">Images to train on.</param>
+/// <param name="Test">Images to judge by; of the same shape and number of classes.</param>
+/// <param name="Source">The folder it was read from, or <c>embedded</c>.</param>
+public sealed record DataSplit(string Name, ImageDataset Train, ImageDataset Test, string Source);

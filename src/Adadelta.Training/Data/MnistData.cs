@@ -1,0 +1,101 @@
+using Adadelta.Native;
+
+namespace Adadelta.Training;
+
+/// <summary>How far a download is.</summary>
+/// <param name="File">Name of the file that is being fetched.</param>
+/// <param name="FileIndex">Its number, from 0.</param>
+/// <param name="Files">How many files there are.</param>
+/// <param name="Bytes">Bytes of it that are there.</param>
+/// <param name="TotalBytes">Its size in bytes, where the server says.</param>
+/// <param name="Source">The mirror it comes from.</param>
+public readonly record struct DownloadProgress(string File, int FileIndex, int Files, long Bytes, long? TotalBytes, Uri Source);
+
+/// <summary>Finds the MNIST database on this machine, or downloads it.</summary>
+public static class MnistData
+{
+    /// <summary>The environment variable that names a folder with MNIST.</summary>
+    public const string FolderVariable = "ADADELTA_DATA_DIR";
+
+    private const string Name = "MNIST";
+
+    /// <summary>Where a download is kept: <c>adadelta/mnist</c> in the user's cache (XDG_CACHE_HOME or ~/.cache; on Windows local application data).</summary>
+    public static string CacheFolder
+    {
+        get
+        {
+            var home = Environment.GetFolderPath(Environment.SpecialFolder.UserProfile, Environment.SpecialFolderOption.DoNotVerify);
+            var xdg = Environment.GetEnvironmentVariable("XDG_CACHE_HOME");
+
+            // The XDG rules say that a relative path is to be ignored.
+            var cache = Path.IsPathFullyQualified(xdg ?? "") ? xdg!
+                : OperatingSystem.IsWindows() ? Environment.GetFolderPath(Environment.SpecialFolder.LocalApplicationData)
+                : Path.Combine(home, ".cache");
+            return Path.Combine(cache, "adadelta", "mnist");
+        }
+    }
+
+    /// <summary>
+    /// Opens MNIST where it is: in <paramref name="dataDir"/>, else in the folder that ADADELTA_DATA_DIR names, else in
+    /// <paramref name="more"/>, else in <see cref="CacheFolder"/>. Each may hold the four files, plain or .gz, itself or as torchvision keeps
+    /// them, in <c>MNIST/raw</c>.
+    /// </summary>
+    /// <param name="dataDir">The folder asked for first, or null.</param>
+    /// <param name="more">Further folders, or null.</param>
+    /// <returns>The data set, or null when no folder holds it.</returns>
+    /// <exception cref="InvalidDataException">It was found, but its files are damaged or not MNIST's size.</exception>
+    public static DataSplit? Find(string? dataDir, IReadOnlyList<string>? more = null) => Find(dataDir, more, CacheFolder);
+
+    /// <summary>Opens MNIST where <see cref="Find(string?, IReadOnlyList{string}?)"/> finds it, else downloads it into <see cref="CacheFolder"/>.</summary>
+    /// <param name="dataDir">The folder asked for first, or null.</param>
+    /// <param name="progress">Takes reports of a download, or null.</param>
+    /// <param name="cancellationToken">Stops a download; what has arrived is kept, and the next call goes on from there.</param>
+    /// <returns>The data set.</returns>
+    /// <exception cref="IOException">No mirror could be reached, or none gave the right bytes; the message names each and the alternatives.</exception>
+    /// <exception cref="UnauthorizedAccessException">The cache cannot be written.</exception>
+    /// <exception cref="OperationCanceledException"><paramref name="cancellationToken"/> was cancelled.</exception>
+    public static async Task<DataSplit> GetAsync(string? dataDir, IProgress<DownloadProgress>? progress, CancellationToken cancellationToken)
+    {
+        if (Find(dataDir) is { } found)
+        {
+            return found;
+        }
+
+        // Stalls are timed by the downloader; a limit on the whole file would cut off slow lines.
+        using var client = new HttpClient { Timeout = Timeout.InfiniteTimeSpan };
+        await new MnistDownloader(client).DownloadAsync(CacheFolder, progress, cancellationToken).ConfigureAwait(false);
+        return Open(CacheFolder);
+    }
+
+    internal static DataSplit? Find(string? dataDir, IReadOnlyList<string>? more, string cacheFolder)
+    {
+        foreach (var folder in (IEnumerable<string?>)[dataDir, Environment.GetEnvironmentVariable(FolderVariable), .. more ?? [], cacheFolder])
+        {
+            if (string.IsNullOrEmpty(folder))
+            {
+                continue;
+            }
+            foreach (var place in (string[])[Path.Combine(folder, "MNIST"), folder])
+            {
+                if (DataFolder.Contains(place))
+                {
+                    return Open(place);
+                }
+            }
+        }
+        return null;
+    }
+
+    private static DataSplit Open(string folder)
+    {
+        var data = DataFolder.Open(folder, Name);
+        if (data.Train.Shape != new ImageShape(1, 28, 28) || data.Train.Classes > 10)
+        {
+            throw new InvalidDataException(
+                $"{data.Source}: {data.Train.Classes} classes of {data.Train.Shape}, expected MNIST's 10 of {new ImageShape(1, 28, 28)}");
+        }
+
+        // A part of MNIST may lack the highest digits; a network for it has 10 outputs all the same.
+        return data.Train.Classes == 10 ? data : data with { Train = data.Train.WithClasses(10), Test = data.Test.WithClasses(10) };
+    }
+}

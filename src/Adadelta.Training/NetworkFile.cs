@@ -1,0 +1,57 @@
+using Adadelta.Native;
+
+namespace Adadelta.Training;
+
+/// <summary>Keeps a network's parameters in a safetensors file, under PyTorch's names and shapes.</summary>
+public static class NetworkFile
+{
+    /// <summary>Writes all parameters, whole or not at all.</summary>
+    /// <param name="network">The network.</param>
+    /// <param name="path">The file.</param>
+    /// <param name="metadata">Texts to keep with them, or null.</param>
+    /// <exception cref="IOException">The file cannot be written.</exception>
+    /// <exception cref="UnauthorizedAccessException">The file may not be written.</exception>
+    public static void Save(Network network, string path, IReadOnlyDictionary<string, string>? metadata = null)
+    {
+        ArgumentNullException.ThrowIfNull(network);
+        SafeTensors.Write(path, [.. network.Parameters.Select(p => new SafeTensor(p.Name, [.. p.Value.Shape], p.Value.ToArray()))], metadata);
+    }
+
+    /// <summary>Sets all parameters from a file. Where anything does not fit, nothing is changed.</summary>
+    /// <param name="network">The network; its parameters must be the file's tensors, by name and shape.</param>
+    /// <param name="path">The file.</param>
+    /// <returns>The file's metadata.</returns>
+    /// <exception cref="InvalidDataException">
+    /// The file is damaged, lacks a parameter, holds an unknown one, or one of another shape; the message names them.
+    /// </exception>
+    /// <exception cref="IOException">The file is missing or cannot be read.</exception>
+    public static IReadOnlyDictionary<string, string> Load(Network network, string path)
+    {
+        ArgumentNullException.ThrowIfNull(network);
+        var file = SafeTensors.Read(path);
+        var tensors = file.Tensors.ToDictionary(tensor => tensor.Name, StringComparer.Ordinal);
+        List<string> faults = [];
+        foreach (var parameter in network.Parameters)
+        {
+            if (!tensors.Remove(parameter.Name, out var tensor))
+            {
+                faults.Add($"'{parameter.Name}' is missing");
+            }
+            else if (!tensor.Shape.SequenceEqual(parameter.Value.Shape))
+            {
+                faults.Add($"'{parameter.Name}' has shape [{string.Join(", ", tensor.Shape)}], expected [{string.Join(", ", parameter.Value.Shape)}]");
+            }
+        }
+        faults.AddRange(tensors.Keys.Select(name => $"'{name}' is not a parameter of the network"));
+        if (faults.Count > 0)
+        {
+            throw new InvalidDataException($"{path}: does not fit the network: {string.Join("; ", faults)}");
+        }
+        var values = file.Tensors.ToDictionary(tensor => tensor.Name, tensor => tensor.Data, StringComparer.Ordinal);
+        foreach (var parameter in network.Parameters)
+        {
+            parameter.Value.Write(values[parameter.Name]);
+        }
+        return file.Metadata;
+    }
+}

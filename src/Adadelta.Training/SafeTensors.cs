@@ -1,0 +1,300 @@
+using System.Buffers.Binary;
+using System.Runtime.InteropServices;
+using System.Text;
+using System.Text.Json;
+
+namespace Adadelta.Training;
+
+/// <summary>A named float32 array.</summary>
+/// <param name="Name">Its name, e.g. <c>conv1.weight</c>.</param>
+/// <param name="Shape">Extents, outermost first; empty for a scalar.</param>
+/// <param name="Data">Elements in row-major order, as many as the product of the extents.</param>
+public sealed record SafeTensor(string Name, long[] Shape, float[] Data);
+
+/// <summary>What a safetensors file holds.</summary>
+/// <param name="Tensors">The tensors, in the order of their data.</param>
+/// <param name="Metadata">The file's <c>__metadata__</c>; empty when it has none.</param>
+public sealed record SafeTensorsFile(IReadOnlyList<SafeTensor> Tensors, IReadOnlyDictionary<string, string> Metadata);
+
+/// <summary>
+/// Reads and writes safetensors files with float32 tensors, which PyTorch, NumPy and others open: the length of a JSON header as a
+/// little-endian 64-bit number, the header, then the data without gaps, little-endian.
+/// </summary>
+public static class SafeTensors
+{
+    // The limit of the format's own implementation.
+    private const long MaxHeaderBytes = 100_000_000;
+
+    private const string MetadataKey = "__metadata__";
+    private const string Float32 = "F32";
+
+    /// <summary>Writes a file, whole or not at all (see <see cref="AtomicFile"/>). Its data begin at a multiple of 8 bytes.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="tensors">The tensors; their data are written in this order.</param>
+    /// <param name="metadata">Texts to keep with them, or null.</param>
+    /// <exception cref="ArgumentException">A name is used twice or reserved, or data do not fit a shape.</exception>
+    /// <exception cref="IOException">The file cannot be written.</exception>
+    /// <exception cref="UnauthorizedAccessException">The file may not be written.</exception>
+    public static void Write(string path, IReadOnlyList<SafeTensor> tensors, IReadOnlyDictionary<string, string>? metadata = null)
+    {
+        ArgumentNullException.ThrowIfNull(tensors);
+        var header = Header(tensors, metadata);
+        AtomicFile.Write(path, stream =>
+        {
+            Span<byte> length = stackalloc byte[8];
+            BinaryPrimitives.WriteInt64LittleEndian(length, header.Length);
+            stream.Write(length);
+            stream.Write(header);
+            foreach (var tensor in tensors)
+            {
+                WriteFloats(stream, tensor.Data);
+            }
+        });
+    }
+
+    /// <summary>Reads a file of float32 tensors and checks all of it.</summary>
+    /// <param name="path">The file.</param>
+    /// <returns>Tensors and metadata.</returns>
+    /// <exception cref="InvalidDataException">The file is damaged or holds another element type; the message names file, tensor, value and bound.</exception>
+    /// <exception cref="IOException">The file is missing or cannot be read.</exception>
+    public static SafeTensorsFile Read(string path)
+    {
+        using var stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read, 1 << 16, FileOptions.SequentialScan);
+        Span<byte> length = stackalloc byte[8];
+        if (stream.Length < length.Length)
+        {
+            throw new InvalidDataException($"{path}: {stream.Length} bytes, expected at least {length.Length}");
+        }
+        stream.ReadExactly(length);
+        var headerBytes = BinaryPrimitives.ReadUInt64LittleEndian(length);
+        var most = Math.Min(MaxHeaderBytes, stream.Length - length.Length);
+        if (headerBytes > (ulong)most)
+        {
+            throw new InvalidDataException($"{path}: header of {headerBytes} bytes, expected at most {most}");
+        }
+        var header = new byte[(int)headerBytes];
+        stream.ReadExactly(header);
+        var (entries, metadata) = Parse(path, header, stream.Length - stream.Position);
+        List<SafeTensor> tensors = [];
+        foreach (var entry in entries)
+        {
+            var data = new float[(entry.End - entry.Begin) / sizeof(float)];
+            stream.ReadExactly(MemoryMarshal.AsBytes(data.AsSpan()));
+            if (!BitConverter.IsLittleEndian)
+            {
+                var bits = MemoryMarshal.Cast<float, int>(data.AsSpan());
+                BinaryPrimitives.ReverseEndianness(bits, bits);
+            }
+            tensors.Add(new(entry.Name, entry.Shape, data));
+        }
+        return new(tensors, metadata);
+    }
+
+    private static byte[] Header(IReadOnlyList<SafeTensor> tensors, IReadOnlyDictionary<string, string>? metadata)
+    {
+        using var buffer = new MemoryStream();
+        using (var json = new Utf8JsonWriter(buffer))
+        {
+            json.WriteStartObject();
+            if (metadata is { Count: > 0 })
+            {
+                json.WriteStartObject(MetadataKey);
+                foreach (var (key, value) in metadata)
+                {
+                    json.WriteString(key, value);
+                }
+                json.WriteEndObject();
+            }
+            var names = new HashSet<string>(StringComparer.Ordinal);
+            long end = 0;
+            foreach (var tensor in tensors)
+            {
+                if (tensor.Name == MetadataKey || !names.Add(tensor.Name))
+                {
+                    throw new ArgumentException($"tensors: the name '{tensor.Name}' is {(tensor.Name == MetadataKey ? "reserved" : "used twice")}", nameof(tensors));
+                }
+                if (tensor.Shape.Any(extent => extent < 0) || tensor.Shape.Aggregate((Int128)1, (n, extent) => n * extent) != tensor.Data.Length)
+                {
+                    throw new ArgumentException(
+                        $"tensors: '{tensor.Name}' has {tensor.Data.Length} elements, expected those of shape [{string.Join(", ", tensor.Shape)}]", nameof(tensors));
+                }
+                json.WriteStartObject(tensor.Name);
+                json.WriteString("dtype", Float32);
+                json.WriteStartArray("shape");
+                foreach (var extent in tensor.Shape)
+                {
+                    json.WriteNumberValue(extent);
+                }
+                json.WriteEndArray();
+                json.WriteStartArray("data_offsets");
+                json.WriteNumberValue(end);
+                end += (long)tensor.Data.Length * sizeof(float);
+                json.WriteNumberValue(end);
+                json.WriteEndArray();
+                json.WriteEndObject();
+            }
+            json.WriteEndObject();
+        }
+
+        // The format allows spaces after the header, so that the data can be mapped into memory at an aligned address.
+        while (buffer.Length % 8 != 0)
+        {
+            buffer.WriteByte((byte)' ');
+        }
+        return buffer.ToArray();
+    }
+
+    private static void WriteFloats(Stream stream, ReadOnlySpan<float> data)
+    {
+        if (BitConverter.IsLittleEndian)
+        {
+            stream.Write(MemoryMarshal.AsBytes(data));
+            return;
+        }
+        Span<byte> element = stackalloc byte[sizeof(float)];
+        foreach (var value in data)
+        {
+            BinaryPrimitives.WriteSingleLittleEndian(element, value);
+            stream.Write(element);
+        }
+    }
+
+    private sealed record Entry(string Name, long[] Shape, long Begin, long End);
+
+    /// <summary>Reads the header and checks that its tensors fill the data exactly. Returns them in the order of their data.</summary>
+    private static (List<Entry> Entries, Dictionary<string, string> Metadata) Parse(string path, byte[] header, long dataBytes)
+    {
+        // The format asks for '{' as the first byte, so that headers are told apart from text at once.
+        if (header.Length == 0 || header[0] != '{')
+        {
+            throw new InvalidDataException($"{path}: the header does not begin with '{{'");
+        }
+        List<Entry> entries = [];
+        var metadata = new Dictionary<string, string>(StringComparer.Ordinal);
+        var names = new HashSet<string>(StringComparer.Ordinal);
+        try
+        {
+            using var json = JsonDocument.Parse(header, new() { AllowDuplicateProperties = true });
+            foreach (var property in json.RootElement.EnumerateObject())
+            {
+                if (!names.Add(property.Name))
+                {
+                    throw new InvalidDataException($"{path}: the name '{property.Name}' is used twice");
+                }
+                if (property.Name == MetadataKey)
+                {
+                    ReadMetadata(path, property.Value, metadata);
+                }
+                else
+                {
+                    entries.Add(ReadEntry(path, property.Name, property.Value, dataBytes));
+                }
+            }
+        }
+        catch (Exception error) when (error is JsonException or DecoderFallbackException or InvalidOperationException)
+        {
+            throw new InvalidDataException($"{path}: the header is not valid JSON: {error.Message}", error);
+        }
+        entries.Sort((a, b) => a.Begin != b.Begin ? a.Begin.CompareTo(b.Begin) : a.End.CompareTo(b.End));
+        long end = 0;
+        foreach (var entry in entries)
+        {
+            if (entry.Begin != end)
+            {
+                throw new InvalidDataException(
+                    $"{path}: data of '{entry.Name}' begin at byte {entry.Begin}, expected {end} (tensors must neither overlap nor leave gaps)");
+            }
+            end = entry.End;
+        }
+        return end == dataBytes
+            ? (entries, metadata)
+            : throw new InvalidDataException($"{path}: tensors end at byte {end} of the data, expected {dataBytes}, the end of the file");
+    }
+
+    private static void ReadMetadata(string path, JsonElement value, Dictionary<string, string> metadata)
+    {
+        if (value.ValueKind != JsonValueKind.Object)
+        {
+            throw new InvalidDataException($"{path}: {MetadataKey} is a JSON {value.ValueKind}, expected an object of strings");
+        }
+        foreach (var property in value.EnumerateObject())
+        {
+            if (property.Value.ValueKind != JsonValueKind.String)
+            {
+                throw new InvalidDataException($"{path}: {MetadataKey} '{property.Name}' is a JSON {property.Value.ValueKind}, expected a string");
+            }
+            if (!metadata.TryAdd(property.Name, property.Value.GetString()!))
+            {
+                throw new InvalidDataException($"{path}: {MetadataKey} '{property.Name}' is used twice");
+            }
+        }
+    }
+
+    private static Entry ReadEntry(string path, string name, JsonElement value, long dataBytes)
+    {
+        if (value.ValueKind != JsonValueKind.Object)
+        {
+            throw Invalid($"is a JSON {value.ValueKind}, expected an object");
+        }
+        string? dtype = null;
+        long[]? shape = null, offsets = null;
+        foreach (var property in value.EnumerateObject())
+        {
+            var twice = property.Name switch
+            {
+                "dtype" => Set(ref dtype, property.Value.ValueKind == JsonValueKind.String ? property.Value.GetString()! : property.Value.GetRawText()),
+                "shape" => Set(ref shape, Numbers(property)),
+                "data_offsets" => Set(ref offsets, Numbers(property)),
+                _ => throw Invalid($"has the unknown field '{property.Name}'"),
+            };
+            if (twice)
+            {
+                throw Invalid($"has the field '{property.Name}' twice");
+            }
+        }
+        if (dtype is null || shape is null || offsets is null)
+        {
+            throw Invalid($"has no {(dtype is null ? "dtype" : shape is null ? "shape" : "data_offsets")}");
+        }
+        if (dtype != Float32)
+        {
+            throw Invalid($"has dtype {dtype}, expected {Float32}");
+        }
+        if (offsets is not [var begin, var end] || begin > end || end > dataBytes)
+        {
+            throw Invalid($"has data_offsets [{string.Join(", ", offsets)}], expected [begin, end] with begin <= end <= {dataBytes}, the bytes of data");
+        }
+        var bytes = shape.Aggregate((UInt128)sizeof(float), (n, extent) => Saturate(n, (ulong)extent));
+        if ((UInt128)(end - begin) != bytes)
+        {
+            throw Invalid($"has {end - begin} bytes of data, expected {bytes} of shape [{string.Join(", ", shape)}]");
+        }
+        return end - begin <= (long)Array.MaxLength * sizeof(float)
+            ? new(name, shape, begin, end)
+            : throw Invalid($"has {bytes / sizeof(float)} elements, expected at most {Array.MaxLength}");
+
+        InvalidDataException Invalid(string what) => new($"{path}: tensor '{name}' {what}");
+
+        static bool Set<T>(ref T? field, T found)
+            where T : class
+        {
+            var twice = field is not null;
+            field = found;
+            return twice;
+        }
+
+        long[] Numbers(JsonProperty property)
+        {
+            if (property.Value.ValueKind != JsonValueKind.Array)
+            {
+                throw Invalid($"has {property.Name} {property.Value.GetRawText()}, expected an array of numbers");
+            }
+            return [.. property.Value.EnumerateArray().Select(item => item.ValueKind == JsonValueKind.Number && item.TryGetInt64(out var number) && number >= 0
+                ? number
+                : throw Invalid($"has {property.Name} {property.Value.GetRawText()}, expected whole numbers from 0"))];
+        }
+
+        // A product beyond 64 bits fits no file; it must not wrap around to a number that does.
+        static UInt128 Saturate(UInt128 product, ulong extent) => product > ulong.MaxValue && extent > 0 ? product : product * extent;
+    }
+}
