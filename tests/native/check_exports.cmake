@@ -17,7 +17,7 @@ endforeach()
 # Every function that the header declares is there.
 file(READ "${HEADER}" header)
 string(REGEX REPLACE "/\\*([^*]|\\*+[^*/])*\\*+/" "" header "${header}")
-string(REGEX MATCHALL "ADN_API[^;(]+\\(" declarations "${header}")
+string(REGEX MATCHALL "ADN_API [^;(]*adn_[a-z0-9_]+\\(" declarations "${header}")
 set(declared 0)
 foreach(declaration IN LISTS declarations)
   string(REGEX MATCH "(adn_[a-z0-9_]+)\\($" _ "${declaration}")

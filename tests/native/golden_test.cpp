@@ -64,9 +64,10 @@ void expect_each_close(const std::vector<T>& all, size_t snapshot, size_t array,
 Doubles widen(const Floats& data) { return {data.begin(), data.end()}; }
 
 // torch32_vs_hand is how far one float32 run of the same formula is from exact numbers: 1.4e-6, and 5.7e-6 with weight decay,
-// where the gradient cancels against the decay. Another order of the same roundings may double it against the exact numbers,
-// and both runs stand between us and torch's float32: hence twice and three times the manifest's figure. The elements whose
-// gradients are 0, 1e15, 1e-30 and a single spike (0 to 7) are among those compared.
+// where g + weight_decay*p cancels to a two-hundredth of its terms and multiplies the error. There torch rounds once, with a
+// fused multiply-add, and this library twice, since it computes the same bits on every instruction set; so its error may be
+// three times torch's, and that of torch itself comes on top when the two are compared. The elements whose gradients are 0,
+// 1e15, 1e-30 and a single spike (0 to 7) are among those compared.
 TEST_P(GoldenAdadelta, EqualsPyTorch) {
   const std::vector<Combination> combinations = {{"defaults", {}, 1.4348225404550172e-06},
                                                  {"lr01", {0.1}, 1.4348225404550172e-06},
@@ -105,8 +106,8 @@ TEST_P(GoldenAdadelta, EqualsPyTorch) {
         const adn_tensor* arrays[] = {p.get(), v.get(), u.get()};
         for (size_t array = 0; array < 3; ++array) {
           const Doubles actual = widen(read(arrays[array]));
-          expect_each_close(hand, snapshot, array, actual, 2 * combination.torch32_vs_hand, "the formula in double");
-          expect_each_close(torch, snapshot, array, actual, 3 * combination.torch32_vs_hand, "torch in float32");
+          expect_each_close(hand, snapshot, array, actual, 3 * combination.torch32_vs_hand, "the formula in double");
+          expect_each_close(torch, snapshot, array, actual, 4 * combination.torch32_vs_hand, "torch in float32");
         }
         ++snapshot;
       }
@@ -147,20 +148,6 @@ constexpr double tolerance = 1e-5;
 
 class GoldenNetwork : public EachInstructionSet {
  protected:
-  static Layers layers() {
-    return Layers({1, 28, 28})
-        .conv(32, 5)
-        .max_pool(2)
-        .relu()
-        .conv(64, 5)
-        .max_pool(2)
-        .relu()
-        .flatten()
-        .linear(512)
-        .relu()
-        .linear(10);
-  }
-
   void SetUp() override {
     EachInstructionSet::SetUp();
     if (IsSkipped()) {
@@ -170,7 +157,7 @@ class GoldenNetwork : public EachInstructionSet {
     GTEST_SKIP() << "no gzip was found to unpack tests/golden/cnn/init.f32.gz when the tests were configured";
 #else
     context_ = make_context(2, GetParam());
-    network_ = std::make_unique<Network>(context_.get(), layers());
+    network_ = std::make_unique<Network>(context_.get(), reference_network());
     const Floats init = load<float>(ADN_TEST_GOLDEN_INIT);
     auto next = init.begin();
     ASSERT_EQ(std::size(tensors), network_->parameter_count());

@@ -206,36 +206,8 @@ const std::vector<Case>& cases() {
            .linear(10),
        2,
        {1, 0.1, 0.5}},
-      {"Reference",
-       Layers({1, 28, 28})
-           .conv(32, 5)
-           .max_pool(2)
-           .relu()
-           .conv(64, 5)
-           .max_pool(2)
-           .relu()
-           .flatten()
-           .linear(512)
-           .relu()
-           .linear(10),
-       7,
-       {1, 0.1, 0.5},
-       true},
-      {"ReferenceBatch64",
-       Layers({1, 28, 28})
-           .conv(32, 5)
-           .max_pool(2)
-           .relu()
-           .conv(64, 5)
-           .max_pool(2)
-           .relu()
-           .flatten()
-           .linear(512)
-           .relu()
-           .linear(10),
-       64,
-       {1, 0.05, 0.5},
-       true},
+      {"Reference", reference_network(), 7, {1, 0.1, 0.5}, true},
+      {"ReferenceBatch64", reference_network(), 64, {1, 0.05, 0.5}, true},
   };
   return all;
 }

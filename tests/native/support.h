@@ -197,6 +197,21 @@ class Layers {
   }
 };
 
+// The network that the project is measured on.
+inline Layers reference_network() {
+  return Layers({1, 28, 28})
+      .conv(32, 5)
+      .max_pool(2)
+      .relu()
+      .conv(64, 5)
+      .max_pool(2)
+      .relu()
+      .flatten()
+      .linear(512)
+      .relu()
+      .linear(10);
+}
+
 // The network in a line, for the trace of a failing test.
 inline std::string describe(const Layers& layers) {
   std::ostringstream text;
