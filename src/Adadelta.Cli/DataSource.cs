@@ -68,6 +68,9 @@ internal sealed record DataSource(string Choice, DataSplit Split)
     private static DataSource CreateDigits(int? limit) =>
         new(DigitsName, Digits.Create(train: Math.Min(limit ?? AllDigits, AllDigits)));
 
-    private static DataSplit Download(string? dataDir, CancellationToken stop) =>
-        MnistData.GetAsync(dataDir, new DownloadLines(), stop).GetAwaiter().GetResult();
+    private static DataSplit Download(string? dataDir, CancellationToken stop)
+    {
+        using DownloadLines lines = new();
+        return MnistData.GetAsync(dataDir, lines, stop).GetAwaiter().GetResult();
+    }
 }

@@ -51,16 +51,17 @@ internal sealed class LiveDisplay : IProgress<TrainingProgress>
         }
     }
 
+    // Fits 80 columns, as the live line does, up to 99 epochs.
     private static string EpochLine(EpochResult epoch, int epochs)
     {
         string test = epoch is { TestAccuracy: { } accuracy, TestLoss: { } loss }
-            ? Invariant($"   test loss {loss:0.0000}   accuracy {100 * accuracy:0.00} %")
+            ? Invariant($"  test {loss:0.0000}  accuracy {100 * accuracy:0.00} %")
             : "";
         int digits = epochs.ToString(CultureInfo.InvariantCulture).Length;
         string number = epoch.Epoch.ToString(CultureInfo.InvariantCulture).PadLeft(digits);
         return string.Create(
             CultureInfo.InvariantCulture,
-            $"Epoch {number}/{epochs}   average loss {epoch.AverageLoss:0.0000}{test}   {epoch.Seconds:0.0} s   "
+            $"Epoch {number}/{epochs}  loss {epoch.AverageLoss:0.0000}{test}  {epoch.Seconds:0} s  "
             + $"{epoch.SamplesPerSecond:0} samples/s");
     }
 

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text.Json;
 using System.Text.RegularExpressions;
 using Adadelta.Training;
@@ -115,6 +116,12 @@ internal sealed class RunTests
     [TestCase("TERM")]
     public void A_signal_stops_the_training_with_all_that_was_trained_saved(string signal)
     {
+        const int Interrupt = 1 << 1;
+        if (signal == "INT" && (IgnoredSignals() & Interrupt) != 0)
+        {
+            Assert.Ignore("SIGINT is ignored in this process, as in a shell's background job, and the tool inherits that");
+        }
+
         string output = TestFolder.New();
         using Tool.RunningTool training = Tool.Start(
             "train", "--data", s_bars, "--network", s_network, "--output", output, "--epochs", "1000000", "--batch-size", "1");
@@ -140,6 +147,29 @@ internal sealed class RunTests
         Assert.That(evaluation.ExitCode, Is.Zero, evaluation.Error);
         Assert.That(evaluation.Output, Does.Contain("Accuracy: 100.00 %"));
     }
+
+    [Test]
+    public void On_a_terminal_a_live_line_follows_the_steps()
+    {
+        if (!File.Exists("/usr/bin/script"))
+        {
+            Assert.Ignore("/usr/bin/script, which lends the tool a terminal, is not here");
+        }
+
+        ToolResult result = Tool.RunOnTerminal("train", "--data", s_bars, "--network", s_network, "--output", TestFolder.New(), "--epochs", "300");
+        Assert.That(result.ExitCode, Is.Zero, result.Output);
+        Assert.That(result.Output, Does.Match(@"epoch \d+/300  step \d/4  loss \d\.\d{4}  \d+ samples/s  0:\d\d left"));
+        Assert.That(result.Output, Does.Match(@"Epoch 300/300  loss \d\.\d{4}  test \d\.\d{4}  accuracy \d+\.\d\d %  \d+ s  \d+ samples/s"));
+        Assert.That(result.Output, Does.Not.Contain("Average Loss"));
+        Assert.That(result.Output, Does.EndWith("model.safetensors\r\n").And.Contain("Training finished"));
+    }
+
+    // The mask that Linux keeps; elsewhere nothing is known and nothing is assumed.
+    private static ulong IgnoredSignals() => OperatingSystem.IsLinux()
+        ? ulong.Parse(
+            File.ReadLines("/proc/self/status").First(line => line.StartsWith("SigIgn:", StringComparison.Ordinal)).Split('\t')[1],
+            NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture)
+        : 0;
 
     private static ToolResult Train(string output, params string[] options) =>
         Tool.Run(["train", "--data", s_bars, "--network", s_network, "--output", output, .. options]);

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
+using Adadelta.Training;
 
 namespace Adadelta.Cli.Tests;
 
@@ -25,15 +26,26 @@ internal static class Tool
 {
     private static readonly TimeSpan s_patience = TimeSpan.FromMinutes(2);
 
+    private static string Dll => Path.Combine(TestContext.CurrentContext.TestDirectory, "adadelta.dll");
+
     public static ToolResult Run(params string[] arguments) => Run(new Dictionary<string, string?>(), arguments);
 
     public static ToolResult Run(IReadOnlyDictionary<string, string?> environment, params string[] arguments)
     {
-        using RunningTool tool = new(environment, arguments);
+        using RunningTool tool = new(environment, [Dll, .. arguments]);
         return tool.WaitForExit();
     }
 
-    public static RunningTool Start(params string[] arguments) => new(new Dictionary<string, string?>(), arguments);
+    public static RunningTool Start(params string[] arguments) => new(new Dictionary<string, string?>(), [Dll, .. arguments]);
+
+    /// <summary>Runs the tool with a terminal of 80 columns as its output.</summary>
+    public static ToolResult RunOnTerminal(params string[] arguments)
+    {
+        string command = string.Join(' ', arguments.Prepend(Dll).Prepend("dotnet").Select(argument => $"'{argument}'"));
+        Dictionary<string, string?> environment = new() { ["TERM"] = "xterm" };
+        using RunningTool tool = new(environment, ["-qec", $"stty cols 80 rows 24; {command}", "/dev/null"], "/usr/bin/script");
+        return tool.WaitForExit();
+    }
 
     internal sealed class RunningTool : IDisposable
     {
@@ -41,22 +53,21 @@ internal static class Tool
         private readonly Task<string> _error;
         private readonly List<string> _read = [];
 
-        public RunningTool(IReadOnlyDictionary<string, string?> environment, string[] arguments)
+        public RunningTool(IReadOnlyDictionary<string, string?> environment, string[] arguments, string program = "dotnet")
         {
-            ProcessStartInfo start = new("dotnet")
+            ProcessStartInfo start = new(program)
             {
                 RedirectStandardOutput = true,
                 RedirectStandardError = true,
                 RedirectStandardInput = true,
                 WorkingDirectory = TestFolder.Root,
             };
-            start.ArgumentList.Add(Path.Combine(TestContext.CurrentContext.TestDirectory, "adadelta.dll"));
             foreach (string argument in arguments)
             {
                 start.ArgumentList.Add(argument);
             }
 
-            start.Environment["ADADELTA_DATA_DIR"] = null;
+            start.Environment[MnistData.FolderVariable] = null;
             start.Environment["XDG_CACHE_HOME"] = Path.Combine(TestFolder.Root, "cache");
             foreach ((string name, string? value) in environment)
             {
