@@ -208,7 +208,6 @@ public sealed class Trainer
         }
     }
 
-    // on its own because a batch is a ref struct, which an iterator cannot keep
     private float Step(BatchLoader loader, Clock clock)
     {
         clock.BeginStep();
