@@ -649,7 +649,7 @@ TEST(LayerErrors, NetworkOptionsOutOfRange) {
   expect_refused(
       [](auto& o) {
         o.input_shape[0] = o.input_shape[1] = o.input_shape[2] = 1u << 30;
-        o.max_batch_size = 1u << 30;
+        o.max_batch_size = 1;
       },
       {"expected"});
   expect_failure(invalid, create(Layers({1, 1, 1})), {"layer_count", "0"});

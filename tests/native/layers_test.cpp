@@ -128,6 +128,10 @@ const std::vector<Case>& cases() {
       {"Conv3x3Wide", Layers({64, 9, 9}).conv(64, 3, 1, 1), 2},
       {"Conv3x3DeepChannels", Layers({300, 4, 4}).conv(130, 3, 1, 1), 2},
       {"ConvBatch1", Layers({3, 8, 8}).conv(16, 3), 1},
+      {"ConvPaddedBatch16", Layers({3, 9, 8}).conv(17, 3, 1, 1), 16},
+      {"ConvStridePaddedBatch17", Layers({5, 11, 10}).conv(10, {3, 2}, 2, 1, {1, 2}), 17},
+      {"ConvColumnBatch20", Layers({3, 40, 1}).conv(8, {3, 1}), 20},
+      {"ConvBands", Layers({2, 60, 50}).conv(17, 3, 1, 1).max_pool(2).relu(), 9, {1}},
       {"ConvBatch64", Layers({1, 12, 12}).conv(33, 5), 64},
 
       // What follows a convolution, fused or not
@@ -239,47 +243,62 @@ INSTANTIATE_TEST_SUITE_P(Cpu, Exact,
 class LayersOnEach : public EachInstructionSet {};
 ADN_FOR_EACH_INSTRUCTION_SET(LayersOnEach);
 
-// Shapes that nobody thought of. A failure's trace says the network and the seed.
+// Shapes that nobody thought of, small images in large batches and large images in small ones. A failure's trace says the
+// network and the seed.
 TEST_P(LayersOnEach, RandomShapesEqualReference) {
-  const uint64_t count = small_scale() ? 40 : 200;
+  const uint64_t count = small_scale() ? 60 : 300;
   for (uint64_t seed = 1; seed <= count && !HasFailure(); ++seed) {
     Random random(seed);
     const auto size = [&](uint64_t low, uint64_t high) {
       return Size(random.integer(low, high), random.integer(low, high));
     };
-    Layers layers({random.integer(1, 20), random.integer(8, 16), random.integer(8, 16)});
+    const bool large_batch = random.chance(0.4), large_image = !large_batch && random.chance(0.3);
+    const uint64_t batch = large_batch ? random.integer(6, 40) : random.integer(1, 5);
+    const Size image = large_image ? size(16, 40) : size(7, 16);
+    Layers layers({random.integer(1, large_batch || large_image ? 6 : 20), image.height, image.width});
     // The kernel's reach, dilation * (kernel - 1) + 1, is at most 7.
-    layers.conv(random.integer(1, 40), size(1, 4), size(1, 3), size(0, 3), size(1, 2), random.chance(0.8));
-    const auto height = reference::Network(layers).layers().back().out;
-    const auto pool = [&] {
-      const Size kernel(random.integer(1, std::min<uint64_t>(3, height.height)),
-                        random.integer(1, std::min<uint64_t>(3, height.width)));
-      const Size padding(random.integer(0, kernel.height / 2), random.integer(0, kernel.width / 2));
-      layers.max_pool(kernel, size(0, 4), random.chance(0.3) ? padding : Size(0));
+    const Size kernel = random.chance(0.15) ? Size(1) : size(1, 4);
+    layers.conv(random.integer(1, 40), kernel, size(1, 3), random.chance(0.5) ? Size(0) : size(0, 3), size(1, 2),
+                random.chance(0.8));
+    const auto pool = [&](bool average) {
+      const Shape shape = reference::Network(layers).layers().back().out;
+      const auto extent = [&](uint64_t limit) {
+        return average ? std::min<uint64_t>(limit, random.chance(0.5) ? 1 : 2)
+                       : random.integer(1, std::min<uint64_t>(3, limit));
+      };
+      const Size window(extent(shape.height), extent(shape.width));
+      const Size padding(random.integer(0, window.height / 2), random.integer(0, window.width / 2));
+      const Size stride = size(0, 4);
+      average ? layers.avg_pool(window, stride, padding)
+              : layers.max_pool(window, stride, random.chance(0.3) ? padding : Size(0));
     };
-    switch (random.integer(0, 5)) {
+    switch (random.integer(0, 6)) {
       case 0:
         break;
       case 1:
         layers.relu();
         break;
       case 2:
-        pool();
+        pool(false);
         break;
       case 3:
-        pool();
+        pool(false);
         layers.relu();
         break;
       case 4:
         layers.relu();
-        pool();
+        pool(false);
         break;
       case 5:
-        pool();
+        pool(false);
         layers.flatten().linear(random.integer(1, 20)).relu();
         break;
+      case 6:
+        layers.relu();
+        pool(true);
+        layers.conv(random.integer(1, 20), 1);
+        break;
     }
-    const uint64_t batch = random.integer(1, 5);
     const uint64_t max_batch_size = batch + random.integer(0, 3);
     check_exactly(layers, batch, GetParam(), {2}, seed, static_cast<uint32_t>(random.integer(1, 4)), max_batch_size);
   }
@@ -466,6 +485,26 @@ TEST_P(LayersOnEach, NotANumberAndInfinityPropagate) {
     expect_same_specials(Layers({1, 7, 7}).conv(17, 2).relu().max_pool(2), special, GetParam());
     expect_same_specials(Layers({2, 3, 3}).flatten().linear(5).relu().linear(3), special, GetParam());
   }
+}
+
+// The gradient goes where the maximum came from; of several NaN the last counts, as in PyTorch.
+TEST_P(LayersOnEach, NotANumberTakesItsWindowsGradient) {
+  const Floats image = {1, NAN, NAN, 2,  //
+                        3, 4,   5,   NAN};
+  const Floats expected = {0, 3, 0, 0,  //
+                           0, 0, 0, 5};
+  const Context context = make_context(1, GetParam());
+  Network alone(context.get(), Layers({1, 2, 4}).max_pool(2));
+  alone.forward(image);
+  alone.backward({3, 5});
+  EXPECT_EQ(expected, alone.input_gradient());
+
+  Network after_conv(context.get(), Layers({1, 2, 4}).conv(1, 1).max_pool(2));
+  write(after_conv.value(0), {1});
+  write(after_conv.value(1), {0});
+  after_conv.forward(image);
+  after_conv.backward({3, 5});
+  EXPECT_EQ(expected, after_conv.input_gradient());
 }
 
 // ---- Dropout ----

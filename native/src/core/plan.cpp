@@ -246,7 +246,8 @@ class Planner {
       refuse(layer, "out_features", features, "1 <= out_features < 2^31");
     }
     if (layer.spec.bias != 0 && layer.spec.bias != 1) {
-      refuse(layer, "bias", static_cast<uint64_t>(layer.spec.bias), "0 or 1");
+      fail(ADN_STATUS_INVALID_ARGUMENT, "layer %s (%s): bias: %d, expected 0 or 1", layer.name.c_str(),
+           layer_kind_name(layer.spec.kind), layer.spec.bias);
     }
   }
 

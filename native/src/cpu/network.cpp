@@ -64,7 +64,7 @@ struct Window {
     for (int64_t y = y0; y < y1; ++y) {
       for (int64_t x = x0; x < x1; ++x) {
         const int64_t place = (y * width + x) * channels + c;
-        if (in[place] > in[best] || (std::isnan(in[place]) && !std::isnan(in[best]))) best = place;
+        if (in[place] > in[best] || std::isnan(in[place])) best = place;
       }
     }
     return best;
