@@ -36,6 +36,12 @@ internal static class Failure
         }
 
         string message = failure.Message;
+        if (failure is NullReferenceException or IndexOutOfRangeException or InvalidCastException or KeyNotFoundException)
+        {
+            // A fault of this program, whose message alone would help nobody.
+            message = $"internal error, please report it: {failure.GetType().Name} in {failure.TargetSite?.DeclaringType}: {message}";
+        }
+
         if (failure is ArgumentException { ParamName: { } name })
         {
             // The messages begin with the argument's name; the runtime puts it behind them again.
@@ -57,6 +63,14 @@ internal static class Failure
             + "folder (adadelta doctor shows more)");
     }
 
-    private static string OneLine(string text) =>
-        string.Join(' ', text.Split(['\r', '\n'], StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries));
+    private static string OneLine(string text)
+    {
+        string[] lines = text.Split(['\r', '\n'], StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
+        return lines.Aggregate("", (line, next) => line switch
+        {
+            "" => next,
+            [.., '.' or ':' or ';' or ','] => $"{line} {next}",
+            _ => $"{line}; {next}",
+        });
+    }
 }

@@ -62,6 +62,8 @@ internal static class LossPlot
         plot.XLabel("Epoch");
         plot.YLabel("Loss");
         plot.ShowLegend(Alignment.UpperRight);
+        PlotFont.Register();
+        plot.Font.Set(PlotFont.Family);
         plot.Axes.SetLimitsX(first - 0.5, steps[^1].Epoch + 0.5);
         double low = losses.Min();
         double high = losses.Max();

@@ -95,8 +95,11 @@ internal sealed class TrainingTests
         XDocument plot = XDocument.Load(Path.Combine(_output, "loss.svg"));
         XNamespace svg = "http://www.w3.org/2000/svg";
         Assert.That(plot.Root!.Name, Is.EqualTo(svg + "svg"));
-        string[] texts = [.. plot.Descendants(svg + "text").Select(text => text.Value.Trim())];
+        XElement[] words = [.. plot.Descendants(svg + "text")];
+        string[] texts = [.. words.Select(text => text.Value.Trim())];
         Assert.That(texts, Is.SupersetOf((string[])["Loss curve", "Epoch", "Loss", "1", "2"]));
+        Assert.That(
+            words.Select(text => text.Attribute("font-family")?.Value), Is.All.EqualTo("DejaVu Sans"), "the font that the tool carries");
         Assert.That(plot.Descendants(svg + "path").Count(), Is.GreaterThan(2));
     }
 
