@@ -17,7 +17,7 @@ public class MnistTrainingTests
         var mnist = MnistData.Find(null);
         if (mnist is null)
         {
-            Assert.Ignore($"no MNIST here: set {MnistData.FolderVariable} to the folder of train-images-idx3-ubyte[.gz] and the rest");
+            Assert.Ignore($"no MNIST here: set {MnistData.FolderVariable} to the folder of its four files");
         }
         using var context = ComputeContext.Create();
         using var network = new NetworkBuilder(1, 28, 28)
