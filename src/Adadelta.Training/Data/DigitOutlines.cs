@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Numerics;
 
 namespace Adadelta.Training;
 
@@ -16,56 +17,31 @@ internal sealed class DigitOutline
     public const int MaxKnots = 24;
 
     /// <summary>The most masters an outline can have.</summary>
-    public const int MaxMasters = 6;
+    public const int MaxMasters = 8;
 
+    private readonly Vector2[] _knots;
+
+    /// <param name="weight">How often it is written, beside the digit's other outlines.</param>
+    /// <param name="masters">The masters.</param>
+    /// <exception cref="FormatException">A master is not of this form, or differs from the first in knots, corners or strokes.</exception>
     public DigitOutline(int weight, params string[] masters)
     {
         Weight = weight;
         Masters = masters.Length;
-        string[][] tokens = [.. masters.Select(m => m.Split(' ', StringSplitOptions.RemoveEmptyEntries))];
-        var x = new List<float>();
-        var y = new List<float>();
-        var corner = new List<bool>();
-        var last = new List<bool>();
-        for (int m = 0; m < masters.Length; m++)
+        (_knots, Corner, EndsStroke) = Parse(masters[0]);
+        foreach (var master in masters.AsSpan(1))
         {
-            int knot = 0;
-            foreach (string token in tokens[m])
+            var (knots, corner, endsStroke) = Parse(master);
+            if (!corner.SequenceEqual(Corner) || !endsStroke.SequenceEqual(EndsStroke))
             {
-                if (token == "/")
-                {
-                    Mark(m, last, knot - 1, true);
-                    continue;
-                }
-
-                string[] xy = token.TrimEnd('*').Split(',');
-                x.Add(float.Parse(xy[0], CultureInfo.InvariantCulture));
-                y.Add(float.Parse(xy[1], CultureInfo.InvariantCulture));
-                Mark(m, last, knot, false);
-                Mark(m, corner, knot, token.EndsWith('*'));
-                knot++;
+                throw new FormatException($"digit outline '{master}': expected the knots, corners and strokes of '{masters[0]}'");
             }
-
-            Mark(m, last, knot - 1, true);
-            if (knot > MaxKnots || knot * (m + 1) != x.Count)
-            {
-                throw new FormatException($"digit outline '{masters[m]}': {knot} knots, expected those of its first master and at most {MaxKnots}");
-            }
+            _knots = [.. _knots, .. knots];
         }
-
-        (X, Y, Corner, EndsStroke) = ([.. x], [.. y], [.. corner], [.. last]);
-
-        // The first master says where strokes end and corners are; the others must agree.
-        void Mark(int master, List<bool> flags, int knot, bool value)
+        if (Masters > MaxMasters || Knots > MaxKnots)
         {
-            if (master == 0 && knot == flags.Count)
-            {
-                flags.Add(value);
-            }
-            else if (master == 0)
-            {
-                flags[knot] = value;
-            }
+            throw new FormatException(
+                $"digit outline '{masters[0]}': {Masters} masters of {Knots} knots, expected at most {MaxMasters} of {MaxKnots}");
         }
     }
 
@@ -75,15 +51,29 @@ internal sealed class DigitOutline
 
     public int Knots => Corner.Length;
 
-    /// <summary>Knots of all masters, one master after the other.</summary>
-    public float[] X { get; }
-
-    /// <inheritdoc cref="X"/>
-    public float[] Y { get; }
-
     public bool[] Corner { get; }
 
     public bool[] EndsStroke { get; }
+
+    public Vector2 Knot(int master, int knot) => _knots[master * Knots + knot];
+
+    private static (Vector2[] Knots, bool[] Corner, bool[] EndsStroke) Parse(string master)
+    {
+        List<Vector2> knots = [];
+        List<bool> corner = [], endsStroke = [];
+        foreach (var stroke in master.Split('/'))
+        {
+            foreach (var token in stroke.Split(' ', StringSplitOptions.RemoveEmptyEntries))
+            {
+                var xy = token.TrimEnd('*').Split(',');
+                knots.Add(new(float.Parse(xy[0], CultureInfo.InvariantCulture), float.Parse(xy[1], CultureInfo.InvariantCulture)));
+                corner.Add(token.EndsWith('*'));
+                endsStroke.Add(false);
+            }
+            endsStroke[^1] = true;
+        }
+        return ([.. knots], [.. corner], [.. endsStroke]);
+    }
 
     /// <summary>The ways of writing each digit, by digit.</summary>
     public static DigitOutline[][] All { get; } =
@@ -102,7 +92,7 @@ internal sealed class DigitOutline
         [ // 1
             new(12, "30,0 30,33 30,66 30,100", "33,0 29,33 28,66 31,100", "27,0 31,33 32,66 29,100"),
             new(2, "12,22 30,0* 30,50 30,100", "20,12 32,0* 31,50 30,100"),
-            new(1, "8,22 30,0* 30,50 30,100 / 4,100 30,99 58,100", "18,14 32,0* 31,50 30,100 / 14,98 30,99 46,98"),
+            new(2, "8,22 30,0* 30,50 30,100 / 4,100 30,99 58,100", "18,14 32,0* 31,50 30,100 / 14,98 30,99 46,98"),
         ],
         [ // 2
             new(5, "4,22 14,6 34,0 52,10 54,30 42,54 22,78 2,98* 30,97 62,96",
@@ -158,16 +148,16 @@ internal sealed class DigitOutline
                    "18,8 12,44* 34,42 48,56 46,80 28,98 2,92 / 20,6 44,4 80,0",
                    "10,0 6,40* 30,32 56,46 60,74 40,98 4,96 / 12,2 34,4 58,4",
                    "18,10 12,48* 30,44 44,58 42,82 26,98 2,94 / 12,10 48,8 90,2"),
-            new(3, "58,2 36,3 18,10 14,28 28,42 44,56 48,76 34,96 12,98 0,88",
-                   "70,0 46,4 26,12 20,30 32,44 44,58 42,80 26,98 8,98 2,86",
-                   "60,10 44,0 20,4 10,24 24,40 44,54 52,76 38,98 14,98 0,80"),
+            new(1, "58,2 36,3 18,10 14,28 28,42 44,56 48,76 34,96 12,98 0,88",
+                   "70,0 46,4 26,12 20,30 32,44 44,58 42,80 26,98 8,98 2,86"),
             new(2, "52,2 34,3 16,4* 12,38 36,46 48,64 42,86 20,100 2,94",
                    "70,0 44,4 22,8* 16,36 36,48 42,66 34,88 16,98 0,92"),
         ],
         [ // 6
             new(4, "44,0 22,22 6,52 4,80 20,98 42,92 50,72 38,56 18,62 6,80",
                    "52,2 26,18 8,46 2,74 16,98 40,96 52,74 40,52 18,56 4,74",
-                   "40,0 22,24 8,54 6,84 28,100 58,92 70,72 54,58 28,66 10,88"),
+                   "40,0 22,24 8,54 6,84 28,100 58,92 70,72 54,58 28,66 10,88",
+                   "24,0 12,24 2,56 6,88 34,100 66,90 72,68 52,62 36,74 30,92"),
             new(4, "34,0 20,30 6,64 10,92 30,99 44,82 34,64 18,68 8,84",
                    "20,0 10,34 2,66 8,92 28,98 46,80 36,60 18,64 4,82",
                    "8,0 4,34 2,70 12,96 34,98 48,76 36,58 20,68 16,92",
@@ -186,21 +176,24 @@ internal sealed class DigitOutline
                    "0,10 18,4 40,4 54,14 48,38 40,66 36,100",
                    "4,24 10,4 28,10 54,4 46,34 32,64 24,100"),
             new(4, "2,8 28,6 54,4* 44,34 32,66 24,100 / 12,50 34,49 60,46",
-                   "2,14 30,10 60,0* 46,36 32,68 16,100 / 4,58 34,52 70,48",
-                   "0,10 26,6 56,2* 44,36 34,66 28,100 / 18,56 38,52 64,50",
-                   "4,20 8,6 50,4* 42,36 30,68 18,100 / 10,56 34,54 66,44"),
+                   "2,14 30,10 60,0* 46,36 32,68 16,100 / 10,54 34,48 64,44",
+                   "0,10 26,6 56,2* 44,36 34,66 28,100 / 18,52 38,48 62,46",
+                   "4,20 8,6 50,4* 42,36 30,68 18,100 / 12,52 34,50 62,42"),
         ],
         [ // 8
             new(5, "50,12 32,0 12,10 14,30 32,46 50,64 52,86 32,100 10,90 10,68 28,48 46,32 50,12",
                    "56,8 36,0 16,10 16,28 32,44 46,62 44,86 24,100 4,90 6,70 26,48 50,30 60,10",
                    "48,16 30,2 12,12 18,32 34,48 50,66 50,88 30,100 8,92 8,72 28,50 44,34 46,14",
-                   "44,8 30,0 18,10 20,28 34,40 54,58 58,84 32,100 4,88 8,62 26,42 42,26 44,8"),
+                   "44,8 30,0 18,10 20,28 34,40 54,58 58,84 32,100 4,88 8,62 26,42 42,26 44,8",
+                   "54,10 34,0 10,10 14,32 32,50 38,66 36,88 26,98 18,88 20,68 32,50 50,30 56,12"),
             new(3, "30,0 14,8 14,32 30,44 46,34 46,8 30,0 / 30,44 8,58 8,88 30,100 54,88 52,58 30,44",
                    "32,0 16,12 18,34 32,44 46,32 48,10 34,0 / 32,44 12,60 10,86 28,100 48,90 50,64 34,46",
                    "34,2 8,10 8,38 32,50 54,38 52,8 32,0 / 30,48 12,58 14,88 30,100 46,90 46,60 32,50"),
             new(5, "54,18 36,2 16,10 16,28 32,46 48,64 48,88 26,100 6,88 12,66 32,46 48,26 58,4",
                    "50,14 32,4 14,16 18,34 32,48 42,66 40,88 22,100 4,90 10,68 30,46 48,24 64,0",
-                   "64,14 42,2 16,8 14,26 30,42 40,60 38,86 20,100 4,88 12,68 30,50 54,30 72,14"),
+                   "64,14 42,2 16,8 14,26 30,42 40,60 38,86 20,100 4,88 12,68 30,50 54,30 72,14",
+                   "52,22 36,6 14,10 12,30 30,46 36,64 34,88 24,98 16,86 20,66 34,48 50,26 60,0",
+                   "44,6 24,2 8,14 16,32 34,46 48,62 46,88 26,100 10,88 16,68 34,50 52,34 66,16"),
             new(2, "30,46 12,30 14,8 32,0 48,10 46,30 30,46 12,64 10,88 30,100 50,88 48,66 30,46",
                    "34,42 16,26 20,6 38,0 54,12 48,32 32,48 12,66 6,88 22,100 42,90 44,66 30,46"),
         ],
@@ -218,12 +211,15 @@ internal sealed class DigitOutline
             new(4, "48,14 28,0 6,16 6,38 26,48 44,34 50,14 50,50 42,84 20,100 4,90",
                    "50,12 30,2 8,16 4,38 22,46 42,34 52,14 48,54 36,88 18,100 6,96",
                    "46,10 26,2 4,20 4,40 20,48 40,36 48,12 46,50 38,80 26,96 14,104",
-                   "54,18 34,0 12,10 8,32 26,44 46,32 56,14 58,54 46,90 18,100 -8,80"),
+                   "54,18 34,0 12,10 8,32 26,44 46,32 56,14 58,54 46,90 18,100 -8,80",
+                   "54,12 32,0 12,12 12,30 28,38 46,30 56,14 56,50 40,84 10,94 -16,84"),
             new(5, "50,10 26,2 4,20 8,42 30,42 50,12* 40,56 28,100",
                    "52,8 28,4 4,24 8,44 30,38 54,10* 44,54 36,100",
                    "58,6 34,2 8,18 10,34 34,30 58,6* 40,52 18,100",
                    "44,10 26,0 6,16 10,36 30,34 46,12* 42,56 40,100",
-                   "44,8 24,4 8,30 10,58 30,54 46,14* 40,60 32,100"),
+                   "44,8 24,4 8,30 10,58 30,54 46,14* 40,60 32,100",
+                   "56,2 30,4 10,22 14,42 34,40 50,22* 44,56 38,100",
+                   "62,0 34,4 8,20 12,38 34,38 54,24* 46,54 30,100"),
             new(2, "36,8 18,4 2,18 8,34 28,32 42,16 36,8 44,24 42,58 36,100",
                    "44,6 24,2 6,20 12,38 32,32 46,14 44,6 46,24 40,60 28,100"),
         ],

@@ -1,4 +1,5 @@
 using System.Numerics;
+using System.Runtime.InteropServices;
 using Adadelta.Native;
 
 namespace Adadelta.Training;
@@ -37,27 +38,23 @@ public static class Digits
 
     private static void CheckCount(int count, string name)
     {
-        int most = Array.MaxLength / (Size * Size);
-        if (count < 1 || count > most)
-        {
-            throw new ArgumentOutOfRangeException(name, $"{name}: {count}, expected 1 <= {name} <= {most}");
-        }
+        var most = Array.MaxLength / (Size * Size);
+        Require.That(count >= 1 && count <= most, name, count, $"1 <= {name} <= {most}");
     }
 
     private static ImageDataset Draw(string name, ulong seed, ulong stream, int count)
     {
-        byte[] pixels = new byte[count * Size * Size];
-        byte[] labels = new byte[count];
+        var pixels = new byte[count * Size * Size];
+        var labels = new byte[count];
         Parallel.For(0, (count + ChunkImages - 1) / ChunkImages, () => new DigitPen(), (chunk, _, pen) =>
         {
-            int end = Math.Min(count, (chunk + 1) * ChunkImages);
-            for (int i = chunk * ChunkImages; i < end; i++)
+            var end = Math.Min(count, (chunk + 1) * ChunkImages);
+            for (var i = chunk * ChunkImages; i < end; i++)
             {
                 labels[i] = (byte)(i % Classes);
                 Philox.Bits(pen.Words, seed, stream, (ulong)i * DigitPen.WordsPerImage);
                 pen.Draw(labels[i], pixels.AsSpan(i * Size * Size, Size * Size));
             }
-
             return pen;
         }, _ => { });
         return new(name, 1, Size, Size, Classes, pixels, labels);
@@ -65,13 +62,23 @@ public static class Digits
 }
 
 /// <summary>Draws one digit from one image's random words. Holds the buffers, so that drawing allocates nothing.</summary>
-/// <remarks>Only additions, multiplications, divisions and square roots of IEEE floats, so that every machine draws the same bytes.</remarks>
+/// <remarks>
+/// Only additions, multiplications, divisions and square roots of IEEE floats, so that every machine draws the same bytes: library
+/// functions, and those of Vector2 that may fuse a multiplication with an addition, differ in the last bit.
+/// </remarks>
 internal sealed class DigitPen
 {
-    public const int WordsPerImage = 384;
+    // An image's words: those drawn one by one, a byte of pressure for each point, a byte of grain for each pixel.
+    private const int DrawnWords = 162;
+    private const int PressureWords = MaxPoints / 4;
+    private const int GrainWords = FieldSize * FieldSize / 4;
 
-    private const int Size = Digits.Size;
+    /// <summary>How many random words an image needs.</summary>
+    public const int WordsPerImage = DrawnWords + PressureWords + GrainWords;
+
+    // MNIST's digits were scaled into a box of 20x20 pixels; the field leaves room for the pen's soft edge.
     private const float InkBox = 20;
+    private const int FieldSize = 24;
     private const int PatchKnots = 5;
     private const int MaxSubdivisions = 6;
     private const int MaxPoints = DigitOutline.MaxKnots * (MaxSubdivisions + 1);
@@ -81,7 +88,8 @@ internal sealed class DigitPen
     private readonly Vector2[] _patch = new Vector2[PatchKnots * PatchKnots];
     private readonly Vector2[] _points = new Vector2[MaxPoints];
     private readonly bool[] _lifts = new bool[MaxPoints];
-    private readonly float[] _field = new float[Size * Size];
+    private readonly float[] _field = new float[FieldSize * FieldSize];
+    private readonly byte[] _ink = new byte[FieldSize * FieldSize];
     private int _next;
     private int _count;
 
@@ -91,36 +99,43 @@ internal sealed class DigitPen
     public void Draw(int digit, Span<byte> image)
     {
         _next = 0;
-        DigitOutline outline = Choose(DigitOutline.All[digit]);
+        var outline = Choose(DigitOutline.All[digit]);
         PlaceKnots(outline);
         Trace(outline);
         Distort(digit);
-        float radius = Fit();
-        Rasterize(radius);
-        Shade(image);
+        Rasterize(Fit());
+        Shade();
+        Centre(image);
     }
 
-    private float Uniform() => (_words[_next++] >> 8) * (1f / (1 << 24));
+    private uint Word() => _words.AsSpan(0, DrawnWords)[_next++];
+
+    private ReadOnlySpan<byte> Pressure => MemoryMarshal.AsBytes(_words.AsSpan(DrawnWords, PressureWords));
+
+    private ReadOnlySpan<byte> Grain => MemoryMarshal.AsBytes(_words.AsSpan(DrawnWords + PressureWords, GrainWords));
+
+    private float Uniform() => (Word() >> 8) * (1f / (1 << 24));
 
     private float Uniform(float from, float to) => from + (to - from) * Uniform();
 
     /// <summary>Nearly normal, variance 1, never beyond 3.5: the sum of four uniform bytes.</summary>
     private float Normal()
     {
-        uint w = _words[_next++];
+        var w = Word();
         return ((int)((w & 255) + ((w >> 8) & 255) + ((w >> 16) & 255) + (w >> 24)) - 510) * (1f / 147.8f);
     }
 
+    private Vector2 Normal2() => new(Normal(), Normal());
+
     private DigitOutline Choose(DigitOutline[] ways)
     {
-        int total = 0;
-        foreach (DigitOutline way in ways)
+        var total = 0;
+        foreach (var way in ways)
         {
             total += way.Weight;
         }
-
-        float at = Uniform() * total;
-        foreach (DigitOutline way in ways)
+        var at = Uniform() * total;
+        foreach (var way in ways)
         {
             at -= way.Weight;
             if (at < 0)
@@ -128,74 +143,66 @@ internal sealed class DigitPen
                 return way;
             }
         }
-
         return ways[^1];
     }
 
+    /// <summary>Mixes the outline's masters, mostly near one of them, and lets every knot stray.</summary>
     private void PlaceKnots(DigitOutline outline)
     {
         Span<float> share = stackalloc float[DigitOutline.MaxMasters];
         float sum = 0;
-        for (int m = 0; m < outline.Masters; m++)
+        for (var m = 0; m < outline.Masters; m++)
         {
-            float u = Uniform();
+            var u = Uniform();
             share[m] = u * u * u * u + 0.01f;
             sum += share[m];
         }
-
         Vector2 offset = default;
-        float jitter = Uniform(0.5f, 4.5f);
-        for (int k = 0; k < outline.Knots; k++)
+        var jitter = Uniform(0.5f, 4.5f);
+        for (var k = 0; k < outline.Knots; k++)
         {
             // The ends of a stroke vary most, and strokes stand a little differently to each other.
-            bool starts = k == 0 || outline.EndsStroke[k - 1];
+            var starts = k == 0 || outline.EndsStroke[k - 1];
             if (starts && k > 0)
             {
-                offset = new Vector2(Normal(), Normal()) * 2;
+                offset = Normal2() * 2;
             }
-
-            float reach = starts || outline.EndsStroke[k] ? jitter * 1.6f : jitter;
-            Vector2 at = offset + new Vector2(Normal(), Normal()) * reach;
-            for (int m = 0; m < outline.Masters; m++)
+            var at = offset + Normal2() * (starts || outline.EndsStroke[k] ? jitter * 1.6f : jitter);
+            for (var m = 0; m < outline.Masters; m++)
             {
-                int from = m * outline.Knots + k;
-                at += new Vector2(outline.X[from], outline.Y[from]) * (share[m] / sum);
+                at += outline.Knot(m, k) * (share[m] / sum);
             }
-
             _knots[k] = at;
         }
     }
 
-    /// <summary>Turns the knots into points along the pen's path.</summary>
+    /// <summary>Turns the knots into points along the pen's path: cubic Hermite pieces, Catmull-Rom where there is no corner.</summary>
     private void Trace(DigitOutline outline)
     {
-        float rounding = Math.Max(0, Uniform(-0.6f, 0.8f));
+        var rounding = Math.Max(0, Uniform(-0.5f, 0.4f));
         _count = 0;
-        int first = 0;
-        for (int k = 0; k < outline.Knots; k++)
+        var first = 0;
+        for (var k = 0; k < outline.Knots; k++)
         {
             if (k == first)
             {
                 AddPoint(_knots[k]);
             }
-
             if (outline.EndsStroke[k])
             {
                 _lifts[_count - 1] = true;
                 first = k + 1;
                 continue;
             }
-
             Vector2 from = _knots[k], to = _knots[k + 1], chord = to - from;
-            bool startsFree = k == first, endsFree = outline.EndsStroke[k + 1];
-            Vector2? start = startsFree ? null : Tangent(k, chord, outline.Corner[k], rounding);
-            Vector2? end = endsFree ? null : Tangent(k + 1, chord, outline.Corner[k + 1], rounding);
+            Vector2? start = k == first ? null : Tangent(k, chord, outline.Corner[k], rounding);
+            Vector2? end = outline.EndsStroke[k + 1] ? null : Tangent(k + 1, chord, outline.Corner[k + 1], rounding);
 
             // A free end bends as little as the other end lets it.
-            Vector2 m0 = start ?? (end is { } e ? 1.5f * chord - 0.5f * e : chord);
-            Vector2 m1 = end ?? (start is { } s ? 1.5f * chord - 0.5f * s : chord);
-            int parts = Math.Clamp((int)(chord.Length() * (1 / 7f)) + 1, 1, MaxSubdivisions);
-            for (int i = 1; i <= parts; i++)
+            var m0 = start ?? (end is { } e ? 1.5f * chord - 0.5f * e : chord);
+            var m1 = end ?? (start is { } s ? 1.5f * chord - 0.5f * s : chord);
+            var parts = Math.Clamp((int)(chord.Length() * (1 / 7f)) + 1, 1, MaxSubdivisions);
+            for (var i = 1; i <= parts; i++)
             {
                 float t = i / (float)parts, t2 = t * t, t3 = t2 * t;
                 AddPoint((2 * t3 - 3 * t2 + 1) * from + (t3 - 2 * t2 + t) * m0 + (3 * t2 - 2 * t3) * to + (t3 - t2) * m1);
@@ -205,8 +212,8 @@ internal sealed class DigitPen
 
     private Vector2 Tangent(int knot, Vector2 chord, bool corner, float rounding)
     {
-        Vector2 smooth = 0.5f * (_knots[knot + 1] - _knots[knot - 1]);
-        return corner ? Vector2.Lerp(chord, smooth, rounding) : smooth;
+        var smooth = 0.5f * (_knots[knot + 1] - _knots[knot - 1]);
+        return corner ? chord + rounding * (smooth - chord) : smooth;
     }
 
     private void AddPoint(Vector2 at)
@@ -215,29 +222,27 @@ internal sealed class DigitPen
         _lifts[_count++] = false;
     }
 
-    /// <summary>Proportions, slant, rotation, then a smooth random field (a cubic B-spline patch), all on the points.</summary>
+    /// <summary>Moves the points: a smooth random field (a cubic B-spline patch), then proportions, slant and rotation.</summary>
     private void Distort(int digit)
     {
-        float aspect = Uniform(0.7f, 1.4f) * digit switch { 0 => Uniform(0.8f, 1.7f), 1 => 0.8f, _ => Uniform(0.9f, 1.35f) };
-        float slant = 0.15f + 0.26f * Normal();
-        float turn = 0.1f * Normal();
-        float taper = 0.1f * Normal();
-        float waist = 0.13f * Normal();
+        var aspect = Uniform(0.7f, 1.4f) * digit switch { 0 or 2 or 6 => Uniform(0.8f, 1.7f), 1 => 0.8f, _ => Uniform(0.85f, 1.4f) };
+        var slant = 0.15f + 0.26f * Normal();
+        var turn = 0.1f * Normal();
+        var taper = 0.1f * Normal();
+        var waist = 0.13f * Normal();
 
-        // cos and sin to third order: library functions may differ in the last bit from machine to machine.
+        // cos and sin to third order; the angle is small.
         float cos = 1 - turn * turn / 2, sin = turn - turn * turn * turn / 6;
-        float strength = Uniform(0, 18);
-        for (int i = 0; i < _patch.Length; i++)
+        var strength = Uniform(0, 18);
+        for (var i = 0; i < _patch.Length; i++)
         {
-            _patch[i] = new Vector2(Normal(), Normal()) * strength;
+            _patch[i] = Normal2() * strength;
         }
-
-        for (int i = 0; i < _count; i++)
+        for (var i = 0; i < _count; i++)
         {
-            Vector2 p = (_points[i] - new Vector2(30, 50));
-            p += Patch((_points[i].X + 10) * (1 / 80f), (_points[i].Y + 10) * (1 / 120f));
+            var p = _points[i] - new Vector2(30, 50) + Patch((_points[i].X + 10) * (1 / 80f), (_points[i].Y + 10) * (1 / 120f));
             p.Y += waist * (50 - p.Y * p.Y * (1 / 50f));
-            float x = p.X * aspect * (1 + taper * p.Y * 0.02f) - slant * p.Y;
+            var x = p.X * aspect * (1 + taper * p.Y * 0.02f) - slant * p.Y;
             _points[i] = new(cos * x - sin * p.Y, sin * x + cos * p.Y);
         }
     }
@@ -250,12 +255,11 @@ internal sealed class DigitPen
         int column = (int)u, row = (int)v;
         Vector4 across = Basis(u - column), down = Basis(v - row);
         Vector2 sum = default;
-        for (int i = 0; i < 4; i++)
+        for (var i = 0; i < 4; i++)
         {
-            int at = (row + i) * PatchKnots + column;
+            var at = (row + i) * PatchKnots + column;
             sum += down[i] * (across.X * _patch[at] + across.Y * _patch[at + 1] + across.Z * _patch[at + 2] + across.W * _patch[at + 3]);
         }
-
         return sum;
     }
 
@@ -265,92 +269,102 @@ internal sealed class DigitPen
         return new Vector4(s * s * s, 3 * t3 - 6 * t2 + 4, -3 * t3 + 3 * t2 + 3 * t + 1, t3) * (1 / 6f);
     }
 
-    /// <summary>Scales the points to pixels so that the ink fills a box of 20x20, its mass centred. Returns the pen's radius.</summary>
+    /// <summary>Scales the points to pixels, so that the ink fills its box in the middle of the field. Returns the pen's radius.</summary>
     private float Fit()
     {
-        float radius = Math.Clamp(1.3f + 0.4f * Normal(), 0.8f, 2.7f);
+        const float SoftEdge = 0.3f;
+        var radius = Math.Clamp(1.3f + 0.4f * Normal(), 0.8f, 2.7f);
         Vector2 low = _points[0], high = _points[0];
-        for (int i = 1; i < _count; i++)
+        for (var i = 1; i < _count; i++)
         {
             low = Vector2.Min(low, _points[i]);
             high = Vector2.Max(high, _points[i]);
         }
-
-        Vector2 extent = high - low;
-        float scale = (InkBox - 0.6f - 2 * radius) / Math.Max(1, Math.Max(extent.X, extent.Y));
-        Vector2 moment = default;
-        float mass = 0;
-        for (int i = 0; i + 1 < _count; i++)
-        {
-            if (!_lifts[i])
-            {
-                float length = Vector2.Distance(_points[i], _points[i + 1]);
-                moment += length * 0.5f * (_points[i] + _points[i + 1]);
-                mass += length;
-            }
-        }
-
-        // MNIST centres the mass on the corner of pixel 14, counted from pixel centres, by whole pixels.
-        Vector2 centre = new(Size / 2f + Uniform(0f, 1f), Size / 2f + Uniform(0f, 1f));
-        Vector2 middle = mass > 0 ? moment / mass : low;
-        for (int i = 0; i < _count; i++)
+        var extent = high - low;
+        var scale = (InkBox - 2 * (radius + SoftEdge)) / Math.Max(1, Math.Max(extent.X, extent.Y));
+        var middle = 0.5f * (low + high);
+        Vector2 centre = new(FieldSize / 2 + Uniform(-0.5f, 0.5f), FieldSize / 2 + Uniform(-0.5f, 0.5f));
+        for (var i = 0; i < _count; i++)
         {
             _points[i] = (_points[i] - middle) * scale + centre;
         }
-
         return radius;
     }
 
     /// <summary>Leaves in each pixel of the field how far inside the ink its centre is (negative: outside).</summary>
     private void Rasterize(float radius)
     {
-        const float Reach = 1.2f;
-        _field.AsSpan().Fill(-Size);
-        float uneven = 0.18f * Normal();
-        float wobble = Uniform(0, 0.12f);
-        float pressure = Normal();
-        for (int i = 0; i + 1 < _count; i++)
+        const float Reach = 1.3f;
+        _field.AsSpan().Fill(-FieldSize);
+        var uneven = 0.18f * Normal();
+        var wobble = Uniform(0, 0.12f);
+        var pressure = Normal();
+        for (var i = 0; i + 1 < _count; i++)
         {
-            // Pressure drifts along the path, and is a little different in every piece of it.
-            uint w = _words[WordsPerImage - 1 - i % 64];
-            float along = i / (float)_count - 0.5f;
-            pressure += 0.5f * (((w >> 20) & 255) - 127.5f) * (1 / 74f) - 0.2f * pressure;
+            // The pen's pressure drifts along its path.
+            pressure = 0.8f * pressure + (Pressure[i] - 127.5f) * (1 / 148f);
             if (_lifts[i])
             {
                 continue;
             }
-
-            float r = radius * Math.Max(0.5f, 1 + uneven * along * 2 + wobble * pressure);
+            var r = radius * Math.Max(0.5f, 1 + uneven * (2 * i / (float)_count - 1) + wobble * pressure);
             Vector2 a = _points[i], b = _points[i + 1], d = b - a;
-            float inverse = 1 / Math.Max(1e-6f, d.LengthSquared());
-            float reach = r + Reach;
-            int left = Math.Max(0, (int)(Math.Min(a.X, b.X) - reach)), right = Math.Min(Size - 1, (int)(Math.Max(a.X, b.X) + reach));
-            int top = Math.Max(0, (int)(Math.Min(a.Y, b.Y) - reach)), bottom = Math.Min(Size - 1, (int)(Math.Max(a.Y, b.Y) + reach));
-            for (int y = top; y <= bottom; y++)
+            var inverse = 1 / Math.Max(1e-6f, d.LengthSquared());
+            var (left, right) = Range(a.X, b.X, r + Reach);
+            var (top, bottom) = Range(a.Y, b.Y, r + Reach);
+            for (var y = top; y <= bottom; y++)
             {
-                float py = y + 0.5f - a.Y;
-                for (int x = left; x <= right; x++)
+                var py = y + 0.5f - a.Y;
+                for (var x = left; x <= right; x++)
                 {
-                    float px = x + 0.5f - a.X;
-                    float t = Math.Clamp((px * d.X + py * d.Y) * inverse, 0, 1);
+                    var px = x + 0.5f - a.X;
+                    var t = Math.Clamp((px * d.X + py * d.Y) * inverse, 0, 1);
                     float dx = px - t * d.X, dy = py - t * d.Y;
-                    float inside = r - MathF.Sqrt(dx * dx + dy * dy);
-                    ref float at = ref _field[y * Size + x];
-                    at = Math.Max(at, inside);
+                    ref var at = ref _field[y * FieldSize + x];
+                    at = Math.Max(at, r - MathF.Sqrt(dx * dx + dy * dy));
                 }
             }
         }
+
+        static (int From, int To) Range(float a, float b, float reach) =>
+            (Math.Max(0, (int)(Math.Min(a, b) - reach)), Math.Min(FieldSize - 1, (int)(Math.Max(a, b) + reach)));
     }
 
-    /// <summary>Turns depths into grey: full ink inside, a soft edge, noise where there is ink.</summary>
-    private void Shade(Span<byte> image)
+    /// <summary>Turns depths into grey: full ink inside, and an edge as soft and as rough as a scanner leaves it.</summary>
+    private void Shade()
     {
         float softness = Uniform(0.9f, 1.3f), rough = Uniform(0.1f, 0.6f), ink = Uniform(250, 255.99f);
-        ReadOnlySpan<byte> grain = System.Runtime.InteropServices.MemoryMarshal.AsBytes(_words.AsSpan(WordsPerImage - Size * Size / 4));
-        for (int i = 0; i < image.Length; i++)
+        for (var i = 0; i < _field.Length; i++)
         {
-            float inside = _field[i] + rough * (grain[i] * (1 / 127.5f) - 1);
-            image[i] = (byte)(Math.Clamp(inside / softness + 0.5f, 0, 1) * ink);
+            var inside = _field[i] + rough * (Grain[i] * (1 / 127.5f) - 1);
+            _ink[i] = (byte)(Math.Clamp(inside / softness + 0.5f, 0, 1) * ink);
         }
+    }
+
+    /// <summary>
+    /// Copies the field into the image, moved by whole pixels so that the centre of mass of the ink comes to pixel 14, 14, where
+    /// MNIST has it, give or take one pixel.
+    /// </summary>
+    private void Centre(Span<byte> image)
+    {
+        const int Middle = Digits.Size / 2;
+        int mass = 0, across = 0, down = 0;
+        for (var i = 0; i < _ink.Length; i++)
+        {
+            mass += _ink[i];
+            across += _ink[i] * (i % FieldSize);
+            down += _ink[i] * (i / FieldSize);
+        }
+        var left = Middle - Nearest(across / (float)mass + Uniform(-0.5f, 0.5f));
+        var top = Middle - Nearest(down / (float)mass + Uniform(-0.5f, 0.5f));
+        image.Clear();
+        for (var y = Math.Max(0, -top); y < Math.Min(FieldSize, Digits.Size - top); y++)
+        {
+            var from = Math.Max(0, -left);
+            var count = Math.Min(FieldSize, Digits.Size - left) - from;
+            _ink.AsSpan(y * FieldSize + from, count).CopyTo(image[((y + top) * Digits.Size + from + left)..]);
+        }
+
+        static int Nearest(float value) => (int)(value + 0.5f);
     }
 }
