@@ -80,6 +80,11 @@ class Planner {
       fail(ADN_STATUS_INVALID_ARGUMENT, "options.max_batch_size: %llu, expected 1 <= max_batch_size < 2^31",
            static_cast<ull>(o.max_batch_size));
     }
+    if (too_large(plan_.input)) {
+      fail(ADN_STATUS_INVALID_ARGUMENT,
+           "options.input_shape: %s and a batch of %llu, expected at most 2^40 elements in all",
+           ShapeOf(plan_.input).text, static_cast<ull>(o.max_batch_size));
+    }
     if (o.reduction != ADN_REDUCTION_MEAN && o.reduction != ADN_REDUCTION_SUM) {
       fail(ADN_STATUS_INVALID_ARGUMENT, "options.reduction: %d, expected 0 (mean) or 1 (sum)", o.reduction);
     }
@@ -227,7 +232,7 @@ class Planner {
         break;
     }
     layer.output = shape_;
-    check_size(layer, shape_.count());
+    check_size(layer);
     layer.value = last_value();
   }
 
@@ -251,11 +256,17 @@ class Planner {
     }
   }
 
-  void check_size(const PlannedLayer& layer, uint64_t elements) const {
-    if (elements > kMaxElements / plan_.options.max_batch_size) {
+  // Divides, since the product of extents that are each in bounds may not fit 64 bits.
+  bool too_large(const Shape3& s) const {
+    const uint64_t limit = kMaxElements / plan_.options.max_batch_size;
+    return s.channels > limit || s.height > limit / s.channels || s.width > limit / s.channels / s.height;
+  }
+
+  void check_size(const PlannedLayer& layer) const {
+    if (too_large(shape_)) {
       fail(ADN_STATUS_INVALID_ARGUMENT,
-           "layer %s (%s): %llu elements an image and a batch of %llu, expected at most 2^40 in all",
-           layer.name.c_str(), layer_kind_name(layer.spec.kind), static_cast<ull>(elements),
+           "layer %s (%s): output shape %s and a batch of %llu, expected at most 2^40 elements in all",
+           layer.name.c_str(), layer_kind_name(layer.spec.kind), ShapeOf(shape_).text,
            static_cast<ull>(plan_.options.max_batch_size));
     }
   }
