@@ -13,6 +13,7 @@ internal static class Program
         }
         catch (OperationCanceledException)
         {
+            Console.Error.WriteLine("Stopped");
             return ExitCode.Stopped;
         }
 #pragma warning disable CA1031 // The last stop of every failure: one line for the user instead of a stack trace.

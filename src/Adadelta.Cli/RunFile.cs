@@ -15,8 +15,11 @@ internal sealed record RunFile(
     {
         try
         {
-            return JsonSerializer.Deserialize(File.ReadAllText(path), RunJson.Default.RunFile)
-                ?? throw new InvalidDataException($"{path}: null, expected the record of a training");
+            RunFile run = JsonSerializer.Deserialize(File.ReadAllText(path), RunJson.Default.RunFile)
+                ?? throw new JsonException("null");
+            return run.Data is { Shape: [>= 1, >= 1, >= 1], Classes: >= 1 }
+                ? run
+                : throw new JsonException("data.shape and data.classes, expected [channels, height, width] and a number, each >= 1");
         }
         catch (JsonException e)
         {

@@ -81,6 +81,7 @@ internal sealed class RunTests
         Assert.That(result.Output, Does.Contain("40 test images of 1x8x8 in 4 classes"));
     }
 
+    [Platform("Unix")]
     [TestCase("/dev/null/output", "/dev/null/output")]
     [TestCase("/proc/adadelta", "/proc/adadelta")]
     public void An_output_folder_that_cannot_be_written_is_refused_before_training(string output, string message)
@@ -112,6 +113,7 @@ internal sealed class RunTests
         Assert.That(Path.Combine(output, "model.safetensors"), Does.Not.Exist);
     }
 
+    [Platform("Unix")]
     [TestCase("INT")]
     [TestCase("TERM")]
     public void A_signal_stops_the_training_with_all_that_was_trained_saved(string signal)
@@ -158,8 +160,11 @@ internal sealed class RunTests
 
         ToolResult result = Tool.RunOnTerminal("train", "--data", s_bars, "--network", s_network, "--output", TestFolder.New(), "--epochs", "300");
         Assert.That(result.ExitCode, Is.Zero, result.Output);
-        Assert.That(result.Output, Does.Match(@"epoch \d+/300  step \d/4  loss \d\.\d{4}  \d+ samples/s  0:\d\d left"));
-        Assert.That(result.Output, Does.Match(@"Epoch 300/300  loss \d\.\d{4}  test \d\.\d{4}  accuracy \d+\.\d\d %  \d+ s  \d+ samples/s"));
+        // So small a network trains so many images a second that their number may not leave room for the words behind it.
+        Assert.That(result.Output, Does.Match(@"epoch \d+/300  step \d/4  loss \d\.\d{4}  \d+\s+samples/s"));
+        Assert.That(result.Output, Does.Match(@"\d:\d\d\s+left"));
+        Assert.That(
+            result.Output, Does.Match(@"Epoch 300/300  loss \d\.\d{4}  test \d\.\d{4}  accuracy \d+\.\d\d %  \d+ s  \d+\s+samples/s"));
         Assert.That(result.Output, Does.Not.Contain("Average Loss"));
         Assert.That(result.Output, Does.EndWith("model.safetensors\r\n").And.Contain("Training finished"));
     }
