@@ -135,6 +135,22 @@ TEST_P(Determinism, ModesAgreeWithoutDropout) {
   expect_same_bits(expected, network.forward(input, ADN_MODE_TRAIN), "logits");
 }
 
+// An evaluation needs less than a training pass; what it left out is made up for by the next one.
+TEST_P(Determinism, TrainingAfterAnEvaluationIsTheSame) {
+  const Context context = make_context(2, GetParam());
+  const Layers layers = Layers({3, 8, 8}).conv(8, 3).max_pool(2).relu().flatten().linear(5);
+  Random random(1);
+  const Floats input = random.reals(9 * 192), gradient = random.reals(9 * 5);
+  Network network(context.get(), layers), evaluated(context.get(), layers);
+  evaluated.forward(input, ADN_MODE_EVALUATE);
+  for (Network* one : {&network, &evaluated}) {
+    one->forward(input);
+    one->backward(gradient);
+  }
+  expect_same_bits(network.gradients(), evaluated.gradients(), "gradient");
+  expect_same_bits(network.input_gradient(), evaluated.input_gradient(), "gradient of the input");
+}
+
 // Gradients are overwritten, not added to.
 TEST_P(Determinism, BackwardLeavesNothingOver) {
   const Context context = make_context(2, GetParam());
