@@ -18,6 +18,17 @@ internal static class Require
         }
     }
 
+    /// <inheritdoc cref="That{T}(bool, string, T, string)"/>
+    /// <remarks>The text is put together only when it is needed, so that a check in a loop allocates nothing.</remarks>
+    public static void That<T>(
+        bool holds, string name, T value, [InterpolatedStringHandlerArgument(nameof(holds))] ref Expectation expected)
+    {
+        if (!holds)
+        {
+            That(holds, name, value, expected.ToText());
+        }
+    }
+
     /// <summary>Throws unless the network can take the data set's images and tell its classes apart.</summary>
     /// <exception cref="ArgumentException">The images' shape or the number of classes does not fit.</exception>
     public static void Fits(ImageDataset data, Network network, [CallerArgumentExpression(nameof(data))] string name = "")
@@ -34,5 +45,24 @@ internal static class Require
                 $"{name}: data set '{data.Name}' has {data.Classes} classes, expected at most the network's "
                 + $"{network.OutputCount} outputs", name);
         }
+    }
+
+    /// <summary>An interpolated text that is not put together while the check holds.</summary>
+    [InterpolatedStringHandler]
+    internal ref struct Expectation
+    {
+        private DefaultInterpolatedStringHandler _text;
+
+        public Expectation(int literalLength, int formattedCount, bool holds, out bool wanted)
+        {
+            wanted = !holds;
+            _text = holds ? default : new(literalLength, formattedCount, CultureInfo.InvariantCulture);
+        }
+
+        public void AppendLiteral(string text) => _text.AppendLiteral(text);
+
+        public void AppendFormatted<T>(T value) => _text.AppendFormatted(value);
+
+        public string ToText() => _text.ToStringAndClear();
     }
 }

@@ -4,17 +4,17 @@ namespace Adadelta.Training.Tests;
 
 public class LossHistoryTests
 {
-    private string _folder = "";
+    private TemporaryFolder _folder = null!;
 
     [SetUp]
-    public void CreateFolder() => _folder = Directory.CreateTempSubdirectory("adadelta-history-").FullName;
+    public void CreateFolder() => _folder = new TemporaryFolder();
 
     [TearDown]
-    public void DeleteFolder() => Directory.Delete(_folder, recursive: true);
+    public void DeleteFolder() => _folder.Dispose();
 
-    private string StepsPath => Path.Combine(_folder, "steps.csv");
+    private string StepsPath => _folder["steps.csv"];
 
-    private string EpochsPath => Path.Combine(_folder, "epochs.csv");
+    private string EpochsPath => _folder["epochs.csv"];
 
     private static LossHistory Example()
     {
