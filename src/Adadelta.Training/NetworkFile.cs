@@ -14,7 +14,8 @@ public static class NetworkFile
     public static void Save(Network network, string path, IReadOnlyDictionary<string, string>? metadata = null)
     {
         ArgumentNullException.ThrowIfNull(network);
-        SafeTensors.Write(path, [.. network.Parameters.Select(p => new SafeTensor(p.Name, [.. p.Value.Shape], p.Value.ToArray()))], metadata);
+        var tensors = network.Parameters.Select(p => new SafeTensor(p.Name, [.. p.Value.Shape], p.Value.ToArray()));
+        SafeTensors.Write(path, [.. tensors], metadata);
     }
 
     /// <summary>Sets all parameters from a file. Where anything does not fit, nothing is changed.</summary>
@@ -39,7 +40,8 @@ public static class NetworkFile
             }
             else if (!tensor.Shape.SequenceEqual(parameter.Value.Shape))
             {
-                faults.Add($"'{parameter.Name}' has shape [{string.Join(", ", tensor.Shape)}], expected [{string.Join(", ", parameter.Value.Shape)}]");
+                faults.Add($"'{parameter.Name}' has shape [{string.Join(", ", tensor.Shape)}], "
+                    + $"expected [{string.Join(", ", parameter.Value.Shape)}]");
             }
         }
         faults.AddRange(tensors.Keys.Select(name => $"'{name}' is not a parameter of the network"));

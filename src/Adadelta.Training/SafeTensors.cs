@@ -17,8 +17,8 @@ public sealed record SafeTensor(string Name, long[] Shape, float[] Data);
 public sealed record SafeTensorsFile(IReadOnlyList<SafeTensor> Tensors, IReadOnlyDictionary<string, string> Metadata);
 
 /// <summary>
-/// Reads and writes safetensors files with float32 tensors, which PyTorch, NumPy and others open: the length of a JSON header as a
-/// little-endian 64-bit number, the header, then the data without gaps, little-endian.
+/// Reads and writes safetensors files with float32 tensors, which PyTorch, NumPy and others open: the length of a JSON header
+/// as a little-endian 64-bit number, the header, then the data without gaps, little-endian.
 /// </summary>
 public static class SafeTensors
 {
@@ -28,7 +28,7 @@ public static class SafeTensors
     private const string MetadataKey = "__metadata__";
     private const string Float32 = "F32";
 
-    /// <summary>Writes a file, whole or not at all (see <see cref="AtomicFile"/>). Its data begin at a multiple of 8 bytes.</summary>
+    /// <summary>Writes a file, whole or not at all (<see cref="AtomicFile"/>). Its data begin at a multiple of 8 bytes.</summary>
     /// <param name="path">The file.</param>
     /// <param name="tensors">The tensors; their data are written in this order.</param>
     /// <param name="metadata">Texts to keep with them, or null.</param>
@@ -55,11 +55,13 @@ public static class SafeTensors
     /// <summary>Reads a file of float32 tensors and checks all of it.</summary>
     /// <param name="path">The file.</param>
     /// <returns>Tensors and metadata.</returns>
-    /// <exception cref="InvalidDataException">The file is damaged or holds another element type; the message names file, tensor, value and bound.</exception>
+    /// <exception cref="InvalidDataException">
+    /// The file is damaged or holds another element type; the message names file, tensor, value and bound.
+    /// </exception>
     /// <exception cref="IOException">The file is missing or cannot be read.</exception>
     public static SafeTensorsFile Read(string path)
     {
-        using var stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read, 1 << 16, FileOptions.SequentialScan);
+        using var stream = File.OpenRead(path);
         Span<byte> length = stackalloc byte[8];
         if (stream.Length < length.Length)
         {
@@ -111,12 +113,15 @@ public static class SafeTensors
             {
                 if (tensor.Name == MetadataKey || !names.Add(tensor.Name))
                 {
-                    throw new ArgumentException($"tensors: the name '{tensor.Name}' is {(tensor.Name == MetadataKey ? "reserved" : "used twice")}", nameof(tensors));
+                    throw new ArgumentException(
+                        $"tensors: the name '{tensor.Name}' is {(tensor.Name == MetadataKey ? "reserved" : "used twice")}",
+                        nameof(tensors));
                 }
-                if (tensor.Shape.Any(extent => extent < 0) || tensor.Shape.Aggregate((Int128)1, (n, extent) => n * extent) != tensor.Data.Length)
+                if (!Fits(tensor))
                 {
                     throw new ArgumentException(
-                        $"tensors: '{tensor.Name}' has {tensor.Data.Length} elements, expected those of shape [{string.Join(", ", tensor.Shape)}]", nameof(tensors));
+                        $"tensors: '{tensor.Name}' has {tensor.Data.Length} elements, expected those of shape "
+                        + $"[{string.Join(", ", tensor.Shape)}]", nameof(tensors));
                 }
                 json.WriteStartObject(tensor.Name);
                 json.WriteString("dtype", Float32);
@@ -144,6 +149,14 @@ public static class SafeTensors
         return buffer.ToArray();
     }
 
+    private static bool Fits(SafeTensor tensor) =>
+        !tensor.Shape.Any(long.IsNegative) && Product(1, tensor.Shape) == (UInt128)tensor.Data.Length;
+
+    /// <summary>A product of extents. Beyond 64 bits, where no file reaches, it stops growing and so never wraps around.</summary>
+    private static UInt128 Product(ulong first, long[] shape) => shape.Contains(0)
+        ? 0
+        : shape.Aggregate((UInt128)first, (product, extent) => product > ulong.MaxValue ? product : product * (ulong)extent);
+
     private static void WriteFloats(Stream stream, ReadOnlySpan<float> data)
     {
         if (BitConverter.IsLittleEndian)
@@ -161,7 +174,7 @@ public static class SafeTensors
 
     private sealed record Entry(string Name, long[] Shape, long Begin, long End);
 
-    /// <summary>Reads the header and checks that its tensors fill the data exactly. Returns them in the order of their data.</summary>
+    /// <summary>Reads the header and checks that its tensors fill the data exactly. They come in the order of their data.</summary>
     private static (List<Entry> Entries, Dictionary<string, string> Metadata) Parse(string path, byte[] header, long dataBytes)
     {
         // The format asks for '{' as the first byte, so that headers are told apart from text at once.
@@ -202,13 +215,15 @@ public static class SafeTensors
             if (entry.Begin != end)
             {
                 throw new InvalidDataException(
-                    $"{path}: data of '{entry.Name}' begin at byte {entry.Begin}, expected {end} (tensors must neither overlap nor leave gaps)");
+                    $"{path}: data of '{entry.Name}' begin at byte {entry.Begin}, expected {end} "
+                    + "(tensors must neither overlap nor leave gaps)");
             }
             end = entry.End;
         }
         return end == dataBytes
             ? (entries, metadata)
-            : throw new InvalidDataException($"{path}: tensors end at byte {end} of the data, expected {dataBytes}, the end of the file");
+            : throw new InvalidDataException(
+                $"{path}: tensors end at byte {end} of the data, expected {dataBytes}, the end of the file");
     }
 
     private static void ReadMetadata(string path, JsonElement value, Dictionary<string, string> metadata)
@@ -221,7 +236,8 @@ public static class SafeTensors
         {
             if (property.Value.ValueKind != JsonValueKind.String)
             {
-                throw new InvalidDataException($"{path}: {MetadataKey} '{property.Name}' is a JSON {property.Value.ValueKind}, expected a string");
+                throw new InvalidDataException(
+                    $"{path}: {MetadataKey} '{property.Name}' is a JSON {property.Value.ValueKind}, expected a string");
             }
             if (!metadata.TryAdd(property.Name, property.Value.GetString()!))
             {
@@ -242,7 +258,7 @@ public static class SafeTensors
         {
             var twice = property.Name switch
             {
-                "dtype" => Set(ref dtype, property.Value.ValueKind == JsonValueKind.String ? property.Value.GetString()! : property.Value.GetRawText()),
+                "dtype" => Set(ref dtype, property.Value.ToString()),
                 "shape" => Set(ref shape, Numbers(property)),
                 "data_offsets" => Set(ref offsets, Numbers(property)),
                 _ => throw Invalid($"has the unknown field '{property.Name}'"),
@@ -262,9 +278,10 @@ public static class SafeTensors
         }
         if (offsets is not [var begin, var end] || begin > end || end > dataBytes)
         {
-            throw Invalid($"has data_offsets [{string.Join(", ", offsets)}], expected [begin, end] with begin <= end <= {dataBytes}, the bytes of data");
+            throw Invalid($"has data_offsets [{string.Join(", ", offsets)}], "
+                + $"expected [begin, end] with begin <= end <= {dataBytes}, the bytes of data");
         }
-        var bytes = shape.Aggregate((UInt128)sizeof(float), (n, extent) => Saturate(n, (ulong)extent));
+        var bytes = Product(sizeof(float), shape);
         if ((UInt128)(end - begin) != bytes)
         {
             throw Invalid($"has {end - begin} bytes of data, expected {bytes} of shape [{string.Join(", ", shape)}]");
@@ -289,12 +306,10 @@ public static class SafeTensors
             {
                 throw Invalid($"has {property.Name} {property.Value.GetRawText()}, expected an array of numbers");
             }
-            return [.. property.Value.EnumerateArray().Select(item => item.ValueKind == JsonValueKind.Number && item.TryGetInt64(out var number) && number >= 0
-                ? number
-                : throw Invalid($"has {property.Name} {property.Value.GetRawText()}, expected whole numbers from 0"))];
+            return [.. property.Value.EnumerateArray().Select(item =>
+                item.ValueKind == JsonValueKind.Number && item.TryGetInt64(out var number) && number >= 0
+                    ? number
+                    : throw Invalid($"has {property.Name} {property.Value.GetRawText()}, expected whole numbers from 0"))];
         }
-
-        // A product beyond 64 bits fits no file; it must not wrap around to a number that does.
-        static UInt128 Saturate(UInt128 product, ulong extent) => product > ulong.MaxValue && extent > 0 ? product : product * extent;
     }
 }

@@ -4,8 +4,8 @@ namespace Adadelta.Training;
 
 /// <summary>
 /// Opens a folder of IDX files: MNIST, Fashion-MNIST, EMNIST or one's own. It holds four files, each plain or <c>.gz</c>:
-/// <c>train-images…</c>, <c>train-labels…</c>, and <c>t10k-images…</c>, <c>t10k-labels…</c> (or <c>test-…</c>), with the usual ending
-/// <c>-idx3-ubyte</c> or none, and possibly a prefix that names the set (<c>emnist-letters-train-images-idx3-ubyte.gz</c>).
+/// <c>train-images…</c>, <c>train-labels…</c>, and <c>t10k-images…</c>, <c>t10k-labels…</c> (or <c>test-…</c>), with the usual
+/// ending <c>-idx3-ubyte</c> or none, and possibly the set's name in front (<c>emnist-letters-train-images-idx3-ubyte.gz</c>).
 /// The files may lie in the folder itself, in its <c>raw</c> or, as torchvision keeps them, in <c>NAME/raw</c>.
 /// </summary>
 /// <remarks>
@@ -14,8 +14,10 @@ namespace Adadelta.Training;
 /// </remarks>
 public static partial class DataFolder
 {
-    private const string Expected = "expected train-images, train-labels, t10k-images (or test-images) and t10k-labels (or test-labels), "
-        + "each an IDX file or its .gz";
+    private const string Raw = "raw";
+
+    private const string Expected = "expected train-images, train-labels, t10k-images (or test-images) and "
+        + "t10k-labels (or test-labels), each an IDX file or its .gz";
 
     /// <summary>Reads a data set.</summary>
     /// <param name="folder">
@@ -25,8 +27,10 @@ public static partial class DataFolder
     /// <param name="name">Name of the set; without it, its prefix or else the folder's name.</param>
     /// <returns>Both halves; <see cref="DataSplit.Source"/> is the folder that holds the files.</returns>
     /// <exception cref="DirectoryNotFoundException">There is no such folder.</exception>
-    /// <exception cref="FileNotFoundException">The folder does not hold exactly one data set; the message says what was found.</exception>
-    /// <exception cref="InvalidDataException">A file is damaged, or files do not fit each other; the message names file, value and bound.</exception>
+    /// <exception cref="FileNotFoundException">The folder does not hold exactly one data set; the message says what it holds.</exception>
+    /// <exception cref="InvalidDataException">
+    /// A file is damaged, or files do not fit each other; the message names file, value and bound.
+    /// </exception>
     public static DataSplit Open(string folder, string? name = null)
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
@@ -38,7 +42,8 @@ public static partial class DataFolder
         if (!trainImages.Dims.AsSpan(1).SequenceEqual(testImages.Dims.AsSpan(1)))
         {
             throw new InvalidDataException(
-                $"{files.TestImages}: images of {Shape(testImages)}, expected {Shape(trainImages)} as in {Path.GetFileName(files.TrainImages)}");
+                $"{files.TestImages}: images of {Shape(testImages)}, expected {Shape(trainImages)} as in "
+                + Path.GetFileName(files.TrainImages));
         }
         var classes = Math.Max(trainLabels.Max(), testLabels.Max()) + 1;
         return new(name, Half("train", trainImages, trainLabels), Half("test", testImages, testLabels), source);
@@ -63,7 +68,8 @@ public static partial class DataFolder
         var images = IdxReader.Read(imagesPath);
         if (images.Dims.Length < 3)
         {
-            throw new InvalidDataException($"{imagesPath}: {images.Dims.Length} dimensions, expected 3 (N, H, W) or 4 (N, C, H, W)");
+            throw new InvalidDataException(
+                $"{imagesPath}: {images.Dims.Length} dimensions, expected 3 (N, H, W) or 4 (N, C, H, W)");
         }
         var labels = IdxReader.Read(labelsPath);
         if (labels.Dims.Length != 1)
@@ -83,7 +89,7 @@ public static partial class DataFolder
     private static string FolderName(string folder)
     {
         var name = Path.GetFileName(folder);
-        return name.Equals("raw", StringComparison.OrdinalIgnoreCase) ? Path.GetFileName(Path.GetDirectoryName(folder)) ?? name : name;
+        return name == Raw ? Path.GetFileName(Path.GetDirectoryName(folder)) ?? name : name;
     }
 
     private sealed record Files(string Prefix, string TrainImages, string TrainLabels, string TestImages, string TestLabels);
@@ -123,15 +129,15 @@ public static partial class DataFolder
     private static IEnumerable<string> Places(string folder)
     {
         yield return folder;
-        if (Directory.Exists(Path.Combine(folder, "raw")))
+        if (Directory.Exists(Path.Combine(folder, Raw)))
         {
-            yield return Path.Combine(folder, "raw");
+            yield return Path.Combine(folder, Raw);
         }
         foreach (var child in Directory.EnumerateDirectories(folder).Order(StringComparer.Ordinal))
         {
-            if (Directory.Exists(Path.Combine(child, "raw")))
+            if (Directory.Exists(Path.Combine(child, Raw)))
             {
-                yield return Path.Combine(child, "raw");
+                yield return Path.Combine(child, Raw);
             }
         }
     }
@@ -139,31 +145,35 @@ public static partial class DataFolder
     /// <summary>The complete sets that lie in a folder itself.</summary>
     private static IEnumerable<Files> Sets(string folder)
     {
-        var files = new Dictionary<(string Prefix, string Role), string>();
-        var prefixes = new SortedSet<string>(StringComparer.Ordinal);
+        // For each prefix the files of training images, training labels, test images and test labels, where there are any.
+        var sets = new SortedDictionary<string, string?[]>(StringComparer.Ordinal);
 
-        // Plain files sort before their .gz and are taken first; t10k comes after test in the alphabet, and either will do.
+        // A plain file sorts before its .gz and is taken; so is t10k before test.
         foreach (var path in Directory.EnumerateFiles(folder).Order(StringComparer.Ordinal))
         {
             var match = FileName().Match(Path.GetFileName(path));
             if (match.Success)
             {
-                var half = match.Groups["half"].ValueSpan.Equals("train", StringComparison.OrdinalIgnoreCase) ? "train" : "test";
-                files.TryAdd((match.Groups["set"].Value, $"{half}-{match.Groups["kind"].Value.ToUpperInvariant()}"), path);
-                prefixes.Add(match.Groups["set"].Value);
+                var prefix = match.Groups["set"].Value;
+                if (!sets.TryGetValue(prefix, out var files))
+                {
+                    sets[prefix] = files = new string?[4];
+                }
+                files[(match.Groups["train"].Success ? 0 : 2) + (match.Groups["images"].Success ? 0 : 1)] ??= path;
             }
         }
-        foreach (var prefix in prefixes)
+        foreach (var (prefix, files) in sets)
         {
-            if (files.TryGetValue((prefix, "train-IMAGES"), out var trainImages) && files.TryGetValue((prefix, "train-LABELS"), out var trainLabels)
-                && files.TryGetValue((prefix, "test-IMAGES"), out var testImages) && files.TryGetValue((prefix, "test-LABELS"), out var testLabels))
+            if (files is [{ } trainImages, { } trainLabels, { } testImages, { } testLabels])
             {
                 yield return new(prefix, trainImages, trainLabels, testImages, testLabels);
             }
         }
     }
 
-    [GeneratedRegex(@"^(?:(?<set>.+)[-_.])?(?<half>train|t10k|test)[-_.](?<kind>images|labels)(?:[-_.]idx[0-9]?(?:[-_.]ubyte)?)?(?:\.gz)?$",
+    [GeneratedRegex(
+        @"^(?:(?<set>.+)[-_.])?(?:(?<train>train)|t10k|test)[-_.](?:(?<images>images)|labels)(?:[-_.]idx[0-9]?(?:[-_.]ubyte)?)?"
+        + @"(?:\.gz)?$",
         RegexOptions.IgnoreCase | RegexOptions.CultureInvariant | RegexOptions.ExplicitCapture)]
     private static partial Regex FileName();
 }

@@ -23,7 +23,7 @@ internal sealed class DigitOutline
 
     /// <param name="weight">How often it is written, beside the digit's other outlines.</param>
     /// <param name="masters">The masters.</param>
-    /// <exception cref="FormatException">A master is not of this form, or differs from the first in knots, corners or strokes.</exception>
+    /// <exception cref="FormatException">A master is not of this form, or differs from the first in corners or strokes.</exception>
     public DigitOutline(int weight, params string[] masters)
     {
         Weight = weight;
@@ -66,13 +66,15 @@ internal sealed class DigitOutline
             foreach (var token in stroke.Split(' ', StringSplitOptions.RemoveEmptyEntries))
             {
                 var xy = token.TrimEnd('*').Split(',');
-                knots.Add(new(float.Parse(xy[0], CultureInfo.InvariantCulture), float.Parse(xy[1], CultureInfo.InvariantCulture)));
+                knots.Add(new(Number(xy[0]), Number(xy[1])));
                 corner.Add(token.EndsWith('*'));
                 endsStroke.Add(false);
             }
             endsStroke[^1] = true;
         }
         return ([.. knots], [.. corner], [.. endsStroke]);
+
+        static float Number(string text) => float.Parse(text, CultureInfo.InvariantCulture);
     }
 
     /// <summary>The ways of writing each digit, by digit.</summary>
@@ -107,7 +109,13 @@ internal sealed class DigitOutline
                    "14,40 8,18 26,0 52,4 58,30 48,52 30,72 12,90 -2,88 0,70 18,66 42,84 64,100"),
             new(3, "16,44 6,30 12,8 34,0 52,14 52,42 38,66 16,88 0,86 4,70 22,70 44,86 64,100",
                    "2,36 4,14 22,0 44,6 50,28 40,54 20,78 2,88 -8,80 2,68 20,72 44,90 70,100",
-                   "22,42 10,34 14,10 36,0 54,12 56,36 44,62 28,86 10,94 0,82 10,70 32,78 72,92"),
+                   "10,24 4,14 14,2 36,2 46,20 42,44 28,66 10,82 -2,84 0,72 16,68 40,84 58,106",
+                   "20,38 4,26 10,6 36,-2 58,16 58,44 42,66 18,80 0,80 4,66 22,64 46,82 70,102",
+                   "22,42 10,34 14,10 36,0 54,12 56,36 44,62 28,86 10,94 0,82 10,70 32,78 72,92",
+                   "4,26 6,12 22,0 42,6 46,30 36,58 18,88 4,98 -6,88 4,76 24,74 48,78 76,72"),
+            new(3, "6,16 16,4 36,0 50,12 48,34 36,58 16,86 2,96 -4,84 8,74 26,76 46,80 72,76",
+                   "0,20 10,4 30,2 44,14 42,38 30,64 14,90 0,100 -8,92 0,80 20,78 42,84 80,84",
+                   "2,12 18,0 38,4 46,24 40,48 28,72 14,92 2,92 2,80 16,76 34,82 54,86 74,78"),
             new(2, "6,18 24,0 46,6 50,28 36,56 14,82 8,96 28,99 60,92",
                    "2,10 22,0 44,10 46,34 34,60 18,82 14,95 34,96 66,86"),
         ],
@@ -162,8 +170,10 @@ internal sealed class DigitOutline
                    "20,0 10,34 2,66 8,92 28,98 46,80 36,60 18,64 4,82",
                    "8,0 4,34 2,70 12,96 34,98 48,76 36,58 20,68 16,92",
                    "30,0 14,30 4,60 12,90 36,98 60,84 54,66 34,68 20,84"),
-            new(2, "54,8 34,0 12,22 2,58 14,94 38,98 52,78 42,56 20,56 4,72",
-                   "48,4 28,10 8,36 2,66 14,96 36,98 48,78 36,60 18,66 10,86"),
+            new(3, "54,8 34,0 12,22 2,58 14,94 38,98 52,78 42,56 20,56 4,72",
+                   "48,4 28,10 8,36 2,66 14,96 36,98 48,78 36,60 18,66 10,86",
+                   "30,0 14,20 2,50 4,84 26,100 52,88 58,62 46,44 28,52 18,74",
+                   "26,0 10,22 0,56 8,92 34,98 54,76 48,50 36,44 26,56 24,78"),
         ],
         [ // 7
             new(5, "2,8 28,6 54,4* 44,34 32,66 24,100",
@@ -171,7 +181,8 @@ internal sealed class DigitOutline
                    "2,14 24,10 52,4* 36,34 24,66 16,100"),
             new(4, "4,22 6,6* 30,6 56,2* 42,36 30,68 24,100",
                    "0,32 8,6* 30,8 54,2* 46,36 38,68 36,100",
-                   "2,24 10,10* 30,12 62,0* 42,34 24,66 12,100"),
+                   "2,24 10,10* 30,12 62,0* 42,34 24,66 12,100",
+                   "0,44 4,10* 26,2 50,8* 48,36 44,66 42,100"),
             new(4, "2,16 14,5 36,5 52,8 48,30 36,62 28,100",
                    "0,10 18,4 40,4 54,14 48,38 40,66 36,100",
                    "4,24 10,4 28,10 54,4 46,34 32,64 24,100"),
@@ -219,6 +230,7 @@ internal sealed class DigitOutline
                    "44,10 26,0 6,16 10,36 30,34 46,12* 42,56 40,100",
                    "44,8 24,4 8,30 10,58 30,54 46,14* 40,60 32,100",
                    "56,2 30,4 10,22 14,42 34,40 50,22* 44,56 38,100",
+                   "58,4 36,0 14,14 16,32 32,34 48,22* 42,58 26,100",
                    "62,0 34,4 8,20 12,38 34,38 54,24* 46,54 30,100"),
             new(2, "36,8 18,4 2,18 8,34 28,32 42,16 36,8 44,24 42,58 36,100",
                    "44,6 24,2 6,20 12,38 32,32 46,14 44,6 46,24 40,60 28,100"),

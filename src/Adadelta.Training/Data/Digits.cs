@@ -23,9 +23,9 @@ public static class Digits
 
     private const int ChunkImages = 256;
 
-    /// <summary>Draws the data set. The same arguments give the same bytes on every machine, with any number of threads.</summary>
+    /// <summary>Draws the data set. The same arguments give the same bytes on every machine and any number of threads.</summary>
     /// <param name="seed">Key of all that is drawn.</param>
-    /// <param name="train">Training images, at least 1. Image i shows the digit i % 10, so every 10 in a row are balanced.</param>
+    /// <param name="train">Training images, at least 1. Image i shows the digit i % 10: every 10 in a row are balanced.</param>
     /// <param name="test">Test images, at least 1; drawn from another stream than the training images.</param>
     /// <returns>The set <c>digits</c> with source <c>embedded</c>.</returns>
     /// <exception cref="ArgumentOutOfRangeException">A count is below 1 or its pixels exceed an array.</exception>
@@ -33,7 +33,11 @@ public static class Digits
     {
         CheckCount(train, nameof(train));
         CheckCount(test, nameof(test));
-        return new("digits", Draw("digits train", seed, TrainStream, train), Draw("digits test", seed, TestStream, test), "embedded");
+
+        // Where the native library cannot be loaded, that is what is thrown, and not the loop's collection of it.
+        Philox.Bits([], seed, TrainStream);
+        var (trainSet, testSet) = (Draw("digits train", seed, TrainStream, train), Draw("digits test", seed, TestStream, test));
+        return new("digits", trainSet, testSet, "embedded");
     }
 
     private static void CheckCount(int count, string name)
@@ -63,8 +67,8 @@ public static class Digits
 
 /// <summary>Draws one digit from one image's random words. Holds the buffers, so that drawing allocates nothing.</summary>
 /// <remarks>
-/// Only additions, multiplications, divisions and square roots of IEEE floats, so that every machine draws the same bytes: library
-/// functions, and those of Vector2 that may fuse a multiplication with an addition, differ in the last bit.
+/// Only additions, multiplications, divisions and square roots of IEEE floats, so that every machine draws the same bytes:
+/// library functions, and those of Vector2 that may fuse a multiplication with an addition, differ in the last bit.
 /// </remarks>
 internal sealed class DigitPen
 {
@@ -103,7 +107,7 @@ internal sealed class DigitPen
         PlaceKnots(outline);
         Trace(outline);
         Distort(digit);
-        Rasterize(Fit());
+        Rasterize(Fit(digit));
         Shade();
         Centre(image);
     }
@@ -176,7 +180,7 @@ internal sealed class DigitPen
         }
     }
 
-    /// <summary>Turns the knots into points along the pen's path: cubic Hermite pieces, Catmull-Rom where there is no corner.</summary>
+    /// <summary>Turns the knots into points on the pen's path: cubic Hermite pieces, Catmull-Rom where there is no corner.</summary>
     private void Trace(DigitOutline outline)
     {
         var rounding = Math.Max(0, Uniform(-0.5f, 0.4f));
@@ -225,7 +229,12 @@ internal sealed class DigitPen
     /// <summary>Moves the points: a smooth random field (a cubic B-spline patch), then proportions, slant and rotation.</summary>
     private void Distort(int digit)
     {
-        var aspect = Uniform(0.7f, 1.4f) * digit switch { 0 or 2 or 6 => Uniform(0.8f, 1.7f), 1 => 0.8f, _ => Uniform(0.85f, 1.4f) };
+        var aspect = Uniform(0.7f, 1.4f) * digit switch
+        {
+            0 or 2 or 6 => Uniform(0.8f, 1.7f),
+            1 => 0.8f,
+            _ => Uniform(0.85f, 1.4f),
+        };
         var slant = 0.15f + 0.26f * Normal();
         var turn = 0.1f * Normal();
         var taper = 0.1f * Normal();
@@ -257,8 +266,8 @@ internal sealed class DigitPen
         Vector2 sum = default;
         for (var i = 0; i < 4; i++)
         {
-            var at = (row + i) * PatchKnots + column;
-            sum += down[i] * (across.X * _patch[at] + across.Y * _patch[at + 1] + across.Z * _patch[at + 2] + across.W * _patch[at + 3]);
+            var knots = _patch.AsSpan((row + i) * PatchKnots + column, 4);
+            sum += down[i] * (across.X * knots[0] + across.Y * knots[1] + across.Z * knots[2] + across.W * knots[3]);
         }
         return sum;
     }
@@ -269,11 +278,12 @@ internal sealed class DigitPen
         return new Vector4(s * s * s, 3 * t3 - 6 * t2 + 4, -3 * t3 + 3 * t2 + 3 * t + 1, t3) * (1 / 6f);
     }
 
-    /// <summary>Scales the points to pixels, so that the ink fills its box in the middle of the field. Returns the pen's radius.</summary>
-    private float Fit()
+    /// <summary>Scales the points to pixels, so that the ink fills its box amid the field. Returns the pen's radius.</summary>
+    private float Fit(int digit)
     {
         const float SoftEdge = 0.3f;
-        var radius = Math.Clamp(1.3f + 0.4f * Normal(), 0.8f, 2.7f);
+        // A 1 is often a single bold stroke.
+        var radius = Math.Clamp(1.3f + (digit == 1 ? 0.6f : 0.43f) * Normal(), 0.75f, 2.9f);
         Vector2 low = _points[0], high = _points[0];
         for (var i = 1; i < _count; i++)
         {
@@ -333,7 +343,7 @@ internal sealed class DigitPen
     /// <summary>Turns depths into grey: full ink inside, and an edge as soft and as rough as a scanner leaves it.</summary>
     private void Shade()
     {
-        float softness = Uniform(0.9f, 1.3f), rough = Uniform(0.1f, 0.6f), ink = Uniform(250, 255.99f);
+        float softness = Uniform(0.9f, 1.3f), rough = Uniform(0f, 0.5f), ink = Uniform(250, 255.99f);
         for (var i = 0; i < _field.Length; i++)
         {
             var inside = _field[i] + rough * (Grain[i] * (1 / 127.5f) - 1);

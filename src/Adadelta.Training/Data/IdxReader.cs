@@ -26,12 +26,12 @@ public static class IdxReader
     /// <param name="path">The file.</param>
     /// <returns>Extents and elements.</returns>
     /// <exception cref="InvalidDataException">
-    /// The file is not an IDX file of unsigned bytes, is cut off, or has bytes left over; the message names file, value and bound.
+    /// The file is not an IDX file of unsigned bytes, is cut off or has bytes left over; the message names file, value and bound.
     /// </exception>
     /// <exception cref="IOException">The file is missing or cannot be read.</exception>
     public static IdxArray Read(string path)
     {
-        using var file = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read, 1 << 16, FileOptions.SequentialScan);
+        using var file = File.OpenRead(path);
         Span<byte> start = stackalloc byte[2];
         var compressed = file.ReadAtLeast(start, 2, throwOnEndOfStream: false) == 2 && start is [0x1f, 0x8b];
         file.Position = 0;
@@ -60,7 +60,8 @@ public static class IdxReader
         }
         if (header[2] != UnsignedByte)
         {
-            throw new InvalidDataException($"{path}: element type 0x{header[2]:X2}, expected 0x{UnsignedByte:X2} (unsigned byte)");
+            throw new InvalidDataException(
+                $"{path}: element type 0x{header[2]:X2}, expected 0x{UnsignedByte:X2} (unsigned byte)");
         }
         int rank = header[3];
         if (rank is < 1 or > MaxDims)

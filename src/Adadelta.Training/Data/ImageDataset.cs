@@ -21,39 +21,36 @@ public sealed class ImageDataset
     /// <param name="labels">One class index an image, each below <paramref name="classes"/>; at least one.</param>
     /// <exception cref="ArgumentException">A size is out of its bounds, the arrays do not fit, or a label is out of range.</exception>
     public ImageDataset(string name, int channels, int height, int width, int classes, byte[] pixels, byte[] labels)
-        : this(name, channels, height, width, classes, Require(pixels, nameof(pixels)), Require(labels, nameof(labels)))
+        : this(name, new(channels, height, width), classes, NotNull(pixels, nameof(pixels)), NotNull(labels, nameof(labels)))
     {
-        AtLeastOne(channels, nameof(channels));
-        AtLeastOne(height, nameof(height));
-        AtLeastOne(width, nameof(width));
-        if (classes is < 1 or > MaxClasses)
-        {
-            throw new ArgumentOutOfRangeException(nameof(classes), $"{nameof(classes)}: {classes}, expected 1 <= {nameof(classes)} <= {MaxClasses}");
-        }
-
+        Require.That(channels >= 1, nameof(channels), channels, "channels >= 1");
+        Require.That(height >= 1, nameof(height), height, "height >= 1");
+        Require.That(width >= 1, nameof(width), width, "width >= 1");
+        Require.That(classes is >= 1 and <= MaxClasses, nameof(classes), classes, $"1 <= classes <= {MaxClasses}");
         if (labels.Length == 0)
         {
             throw new ArgumentException($"{nameof(labels)}: 0 labels, expected at least 1", nameof(labels));
         }
 
         // Int128: three extents of up to 2^31 and a count do not fit 64 bits.
-        Int128 expected = (Int128)labels.Length * channels * height * width;
+        var expected = (Int128)labels.Length * channels * height * width;
         if (pixels.Length != expected)
         {
-            throw new ArgumentException($"{nameof(pixels)}: {pixels.Length} bytes, expected {expected} for {labels.Length} images of {channels}x{height}x{width}", nameof(pixels));
+            throw new ArgumentException(
+                $"{nameof(pixels)}: {pixels.Length} bytes, expected {expected} for {labels.Length} images of {Shape}", nameof(pixels));
         }
-
-        int bad = labels.AsSpan().IndexOfAnyExceptInRange((byte)0, (byte)(classes - 1));
+        var bad = labels.AsSpan().IndexOfAnyExceptInRange((byte)0, (byte)(classes - 1));
         if (bad >= 0)
         {
-            throw new ArgumentException($"{nameof(labels)}[{bad}]: {labels[bad]}, expected 0 <= label < {classes}", nameof(labels));
+            throw new ArgumentException(
+                $"{nameof(labels)}[{bad}]: {labels[bad]}, expected 0 <= label < {classes}", nameof(labels));
         }
     }
 
-    private ImageDataset(string name, int channels, int height, int width, int classes, ReadOnlyMemory<byte> pixels, ReadOnlyMemory<byte> labels)
+    private ImageDataset(string name, ImageShape shape, int classes, ReadOnlyMemory<byte> pixels, ReadOnlyMemory<byte> labels)
     {
         ArgumentNullException.ThrowIfNull(name);
-        (Name, Channels, Height, Width, Classes, Pixels, Labels) = (name, channels, height, width, classes, pixels, labels);
+        (Name, Shape, Classes, Pixels, Labels) = (name, shape, classes, pixels, labels);
     }
 
     /// <summary>Name for messages and reports.</summary>
@@ -63,13 +60,13 @@ public sealed class ImageDataset
     public int Count => Labels.Length;
 
     /// <summary>Channels of one image.</summary>
-    public int Channels { get; }
+    public int Channels => Shape.Channels;
 
     /// <summary>Rows of one image.</summary>
-    public int Height { get; }
+    public int Height => Shape.Height;
 
     /// <summary>Columns of one image.</summary>
-    public int Width { get; }
+    public int Width => Shape.Width;
 
     /// <summary>Number of classes; every label is below it.</summary>
     public int Classes { get; }
@@ -81,20 +78,15 @@ public sealed class ImageDataset
     public ReadOnlyMemory<byte> Labels { get; }
 
     /// <summary>Shape of one image, as a network takes it.</summary>
-    public ImageShape Shape => new(Channels, Height, Width);
+    public ImageShape Shape { get; }
 
     /// <summary>The pixels of one image, [Channels, Height, Width].</summary>
     /// <param name="index">0 &lt;= index &lt; Count.</param>
     /// <exception cref="ArgumentOutOfRangeException"><paramref name="index"/> is out of its bounds.</exception>
     public ReadOnlySpan<byte> Image(int index)
     {
-        if ((uint)index >= (uint)Count)
-        {
-            throw new ArgumentOutOfRangeException(nameof(index), $"{nameof(index)}: {index}, expected 0 <= {nameof(index)} < {Count}");
-        }
-
-        int size = Pixels.Length / Count;
-        return Pixels.Span.Slice(index * size, size);
+        Require.That((uint)index < (uint)Count, nameof(index), index, $"0 <= index < {Count}");
+        return Pixels.Span.Slice(index * Shape.Count, Shape.Count);
     }
 
     /// <summary>The first images, sharing this data set's memory.</summary>
@@ -102,30 +94,17 @@ public sealed class ImageDataset
     /// <exception cref="ArgumentOutOfRangeException"><paramref name="count"/> is out of its bounds.</exception>
     public ImageDataset Take(int count)
     {
-        if (count < 1 || count > Count)
-        {
-            throw new ArgumentOutOfRangeException(nameof(count), $"{nameof(count)}: {count}, expected 1 <= {nameof(count)} <= {Count}");
-        }
-
-        int size = Pixels.Length / Count;
-        return new(Name, Channels, Height, Width, Classes, Pixels[..(count * size)], Labels[..count]);
+        Require.That(count >= 1 && count <= Count, nameof(count), count, $"1 <= count <= {Count}");
+        return new(Name, Shape, Classes, Pixels[..(count * Shape.Count)], Labels[..count]);
     }
 
-    /// <summary>The same images, told to have more classes.</summary>
-    internal ImageDataset WithClasses(int classes) => new(Name, Channels, Height, Width, classes, Pixels, Labels);
+    /// <summary>The same images, told to have at least as many classes.</summary>
+    internal ImageDataset WithClasses(int classes) => new(Name, Shape, classes, Pixels, Labels);
 
-    private static ReadOnlyMemory<byte> Require(byte[] array, string name)
+    private static ReadOnlyMemory<byte> NotNull(byte[] array, string name)
     {
         ArgumentNullException.ThrowIfNull(array, name);
         return array;
-    }
-
-    private static void AtLeastOne(int value, string name)
-    {
-        if (value < 1)
-        {
-            throw new ArgumentOutOfRangeException(name, $"{name}: {value}, expected {name} >= 1");
-        }
     }
 }
 

@@ -18,27 +18,34 @@ public static class MnistData
     public const string FolderVariable = "ADADELTA_DATA_DIR";
 
     private const string Name = "MNIST";
+    private const int Classes = 10;
+    private static readonly ImageShape s_shape = new(1, 28, 28);
 
-    /// <summary>Where a download is kept: <c>adadelta/mnist</c> in the user's cache (XDG_CACHE_HOME or ~/.cache; on Windows local application data).</summary>
+    /// <summary>
+    /// Where a download is kept: <c>adadelta/mnist</c> in the user's cache (XDG_CACHE_HOME or ~/.cache; on Windows local
+    /// application data).
+    /// </summary>
     public static string CacheFolder
     {
         get
         {
-            var home = Environment.GetFolderPath(Environment.SpecialFolder.UserProfile, Environment.SpecialFolderOption.DoNotVerify);
             var xdg = Environment.GetEnvironmentVariable("XDG_CACHE_HOME");
 
             // The XDG rules say that a relative path is to be ignored.
             var cache = Path.IsPathFullyQualified(xdg ?? "") ? xdg!
-                : OperatingSystem.IsWindows() ? Environment.GetFolderPath(Environment.SpecialFolder.LocalApplicationData)
-                : Path.Combine(home, ".cache");
+                : OperatingSystem.IsWindows() ? Folder(Environment.SpecialFolder.LocalApplicationData)
+                : Path.Combine(Folder(Environment.SpecialFolder.UserProfile), ".cache");
             return Path.Combine(cache, "adadelta", "mnist");
+
+            static string Folder(Environment.SpecialFolder folder) =>
+                Environment.GetFolderPath(folder, Environment.SpecialFolderOption.DoNotVerify);
         }
     }
 
     /// <summary>
     /// Opens MNIST where it is: in <paramref name="dataDir"/>, else in the folder that ADADELTA_DATA_DIR names, else in
-    /// <paramref name="more"/>, else in <see cref="CacheFolder"/>. Each may hold the four files, plain or .gz, itself or as torchvision keeps
-    /// them, in <c>MNIST/raw</c>.
+    /// <paramref name="more"/>, else in <see cref="CacheFolder"/>. Each may hold the four files, plain or .gz, itself or as
+    /// torchvision keeps them, in <c>MNIST/raw</c>.
     /// </summary>
     /// <param name="dataDir">The folder asked for first, or null.</param>
     /// <param name="more">Further folders, or null.</param>
@@ -46,15 +53,21 @@ public static class MnistData
     /// <exception cref="InvalidDataException">It was found, but its files are damaged or not MNIST's size.</exception>
     public static DataSplit? Find(string? dataDir, IReadOnlyList<string>? more = null) => Find(dataDir, more, CacheFolder);
 
-    /// <summary>Opens MNIST where <see cref="Find(string?, IReadOnlyList{string}?)"/> finds it, else downloads it into <see cref="CacheFolder"/>.</summary>
+    /// <summary>
+    /// Opens MNIST where <see cref="Find(string?, IReadOnlyList{string}?)"/> finds it, else downloads it into
+    /// <see cref="CacheFolder"/>.
+    /// </summary>
     /// <param name="dataDir">The folder asked for first, or null.</param>
     /// <param name="progress">Takes reports of a download, or null.</param>
     /// <param name="cancellationToken">Stops a download; what has arrived is kept, and the next call goes on from there.</param>
     /// <returns>The data set.</returns>
-    /// <exception cref="IOException">No mirror could be reached, or none gave the right bytes; the message names each and the alternatives.</exception>
+    /// <exception cref="IOException">
+    /// No mirror could be reached, or none gave the right bytes; the message names each and the alternatives.
+    /// </exception>
     /// <exception cref="UnauthorizedAccessException">The cache cannot be written.</exception>
     /// <exception cref="OperationCanceledException"><paramref name="cancellationToken"/> was cancelled.</exception>
-    public static async Task<DataSplit> GetAsync(string? dataDir, IProgress<DownloadProgress>? progress, CancellationToken cancellationToken)
+    public static async Task<DataSplit> GetAsync(
+        string? dataDir, IProgress<DownloadProgress>? progress, CancellationToken cancellationToken)
     {
         if (Find(dataDir) is { } found)
         {
@@ -69,7 +82,8 @@ public static class MnistData
 
     internal static DataSplit? Find(string? dataDir, IReadOnlyList<string>? more, string cacheFolder)
     {
-        foreach (var folder in (IEnumerable<string?>)[dataDir, Environment.GetEnvironmentVariable(FolderVariable), .. more ?? [], cacheFolder])
+        var named = Environment.GetEnvironmentVariable(FolderVariable);
+        foreach (var folder in (IEnumerable<string?>)[dataDir, named, .. more ?? [], cacheFolder])
         {
             if (string.IsNullOrEmpty(folder))
             {
@@ -89,13 +103,13 @@ public static class MnistData
     private static DataSplit Open(string folder)
     {
         var data = DataFolder.Open(folder, Name);
-        if (data.Train.Shape != new ImageShape(1, 28, 28) || data.Train.Classes > 10)
+        if (data.Train.Shape != s_shape || data.Train.Classes > Classes)
         {
             throw new InvalidDataException(
-                $"{data.Source}: {data.Train.Classes} classes of {data.Train.Shape}, expected MNIST's 10 of {new ImageShape(1, 28, 28)}");
+                $"{data.Source}: {data.Train.Classes} classes of {data.Train.Shape}, expected MNIST's {Classes} of {s_shape}");
         }
 
         // A part of MNIST may lack the highest digits; a network for it has 10 outputs all the same.
-        return data.Train.Classes == 10 ? data : data with { Train = data.Train.WithClasses(10), Test = data.Test.WithClasses(10) };
+        return data with { Train = data.Train.WithClasses(Classes), Test = data.Test.WithClasses(Classes) };
     }
 }

@@ -7,8 +7,8 @@ using System.Security.Cryptography;
 namespace Adadelta.Training;
 
 /// <summary>
-/// Fetches MNIST's four .gz files into a folder, trying mirror after mirror. A file grows under the name <c>….part</c>, from where an
-/// interrupted download goes on, and gets its own name when its unpacked bytes have the published checksum.
+/// Fetches MNIST's four .gz files into a folder, trying mirror after mirror. A file grows under the name <c>….part</c>, from
+/// where an interrupted download goes on, and gets its own name when its unpacked bytes have the published checksum.
 /// </summary>
 internal sealed class MnistDownloader(HttpClient client)
 {
@@ -101,8 +101,8 @@ internal sealed class MnistDownloader(HttpClient client)
             + $"{MnistData.FolderVariable} names a folder with the four MNIST files.", errors.Values.Last());
 
         Task<bool> FetchAsync(Uri mirror) => AppendAsync(
-            new(mirror, file.Name), part, (bytes, total) => progress?.Report(new(file.Name, index, Files.Count, bytes, total, mirror)),
-            cancellationToken);
+            new(mirror, file.Name), part,
+            (bytes, total) => progress?.Report(new(file.Name, index, Files.Count, bytes, total, mirror)), cancellationToken);
     }
 
     /// <summary>Fetches what is missing of a file. Returns whether bytes of an earlier download were kept.</summary>
@@ -130,15 +130,13 @@ internal sealed class MnistDownloader(HttpClient client)
                 && response.StatusCode is not (HttpStatusCode.RequestTimeout or HttpStatusCode.TooManyRequests);
             throw new MirrorException($"HTTP {(int)response.StatusCode} {response.ReasonPhrase}", final);
         }
-        var resumes = have > 0 && response.StatusCode == HttpStatusCode.PartialContent && response.Content.Headers.ContentRange?.From == have;
-        if (!resumes)
+        var resumes = response.StatusCode == HttpStatusCode.PartialContent;
+        var range = response.Content.Headers.ContentRange;
+        if (resumes && (have == 0 || range?.From != have))
         {
-            if (response.StatusCode == HttpStatusCode.PartialContent)
-            {
-                throw new MirrorException($"sent the range {response.Content.Headers.ContentRange}, expected one from byte {have}", final: true);
-            }
-            have = 0;
+            throw new MirrorException($"sent the range {range}, expected one from byte {have}", final: true);
         }
+        have = resumes ? have : 0;
         file.SetLength(have);
         file.Position = have;
         var total = response.Content.Headers.ContentLength is { } rest ? have + rest : (long?)null;
@@ -205,7 +203,8 @@ internal sealed class MnistDownloader(HttpClient client)
             }
             if (size != file.UnpackedBytes)
             {
-                return $"unpacks to {(size > file.UnpackedBytes ? "more" : $"{size} bytes")}, expected {file.UnpackedBytes} bytes";
+                var found = size > file.UnpackedBytes ? "more" : $"{size} bytes";
+                return $"unpacks to {found}, expected {file.UnpackedBytes} bytes";
             }
         }
         catch (InvalidDataException error)
