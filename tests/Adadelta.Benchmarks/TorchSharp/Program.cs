@@ -1,0 +1,19 @@
+using System.Globalization;
+using Adadelta.Benchmarks;
+
+switch (args)
+{
+    case ["fix-native"]:
+        OldLibstdcxx.Allow(Path.Combine(AppContext.BaseDirectory, "libLibTorchSharp.so"));
+        return 0;
+    case ["worker", var name, var threads, var mode]:
+        using (var work = TorchWork.Create(
+            Problem.Find(name), int.Parse(threads, CultureInfo.InvariantCulture), Enum.Parse<TorchMode>(mode)))
+        {
+            Worker.Run(work);
+        }
+        return 0;
+    default:
+        Console.Error.WriteLine("expected: worker CASE THREADS MODE, or fix-native");
+        return 2;
+}
