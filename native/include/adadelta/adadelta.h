@@ -5,8 +5,10 @@
  *   - Out-parameters come first. Functions return an adn_status; destroy functions return nothing and take NULL. The few
  *     functions that cannot fail (version, last error) return their value.
  *   - On failure nothing has changed, and adn_last_error() names the argument, its value and the bound.
- *   - NULL data is legal only with a count of 0. Arrays given by the caller are used only until the call returns.
- *   - Counts are in elements, not bytes. Tensors are dense, row-major ("C order") float32. Images are N x C x H x W.
+ *   - NULL data is legal only with a count of 0. Arrays given by the caller are used only until the call returns, unless the
+ *     function's name says _external.
+ *   - Counts are in elements, not bytes. Tensors are dense and row-major ("C order"), float32 where nothing else is said.
+ *     Images are N x C x H x W.
  *   - Objects made from a context keep it alive, so they may be destroyed in any order.
  *   - One object must not be used by two threads at once; different objects may. adn_last_error() is per thread.
  *
@@ -125,17 +127,40 @@ typedef struct adn_tensor adn_tensor;
 
 #define ADN_MAX_RANK 8
 
-/* A tensor of zeros on the context's device. rank 0 (shape NULL) is a scalar; every extent >= 1. */
+/* Types of element. The numbers are frozen. */
+#define ADN_DTYPE_FLOAT32 0
+#define ADN_DTYPE_FLOAT64 1
+#define ADN_DTYPE_FLOAT16 2   /* IEEE binary16 */
+#define ADN_DTYPE_BFLOAT16 3  /* the upper half of a float32 */
+#define ADN_DTYPE_COMPLEX64 4 /* two float32: real and imaginary part */
+
+/* A tensor of float32 zeros on the context's device. rank 0 (shape NULL) is a scalar; every extent >= 1. */
 ADN_API adn_status adn_tensor_create(adn_tensor** tensor, adn_context* context, const uint64_t* shape,
                                      uint32_t rank) ADN_NOEXCEPT;
+/* The same with elements of type dtype (ADN_DTYPE_*). Networks take float32 alone; the optimizer takes all. */
+ADN_API adn_status adn_tensor_create_typed(adn_tensor** tensor, adn_context* context, int32_t dtype,
+                                           const uint64_t* shape, uint32_t rank) ADN_NOEXCEPT;
+/* A tensor on memory of the caller's own, which is used in place: nothing is copied, and what either side writes the other
+ * sees. data is aligned to its element (2, 4 or 8 bytes; 4 for COMPLEX64) and, on a device other than the CPU, an address of
+ * that device. It must stay valid and where it is until the tensor and everything made with it (an optimizer's group) is
+ * destroyed; the library never frees it. No call may run while the caller writes there.
+ * Errors: INVALID_ARGUMENT for NULL, an address that is not aligned or one the device cannot use. */
+ADN_API adn_status adn_tensor_create_external(adn_tensor** tensor, adn_context* context, void* data, int32_t dtype,
+                                              const uint64_t* shape, uint32_t rank) ADN_NOEXCEPT;
 ADN_API void adn_tensor_destroy(adn_tensor* tensor) ADN_NOEXCEPT;
 
 /* Writes the rank and the extents; shape must have room for ADN_MAX_RANK numbers. */
 ADN_API adn_status adn_tensor_get_shape(uint32_t* rank, uint64_t* shape, const adn_tensor* tensor) ADN_NOEXCEPT;
+ADN_API adn_status adn_tensor_get_dtype(int32_t* dtype, const adn_tensor* tensor) ADN_NOEXCEPT;
 
-/* Copies all elements out of or into the tensor, in row-major order. count must be the tensor's element count. */
+/* Copies all elements of a float32 tensor out or in, in row-major order. count must be the tensor's element count.
+ * Errors: INVALID_ARGUMENT for another count and for a tensor of another type. */
 ADN_API adn_status adn_tensor_read(float* data, uint64_t count, const adn_tensor* tensor) ADN_NOEXCEPT;
 ADN_API adn_status adn_tensor_write(adn_tensor* tensor, const float* data, uint64_t count) ADN_NOEXCEPT;
+/* The same for every type, as its bytes: byte_count is the element count times the size of an element (4, 8, 2, 2, 8). */
+ADN_API adn_status adn_tensor_read_bytes(void* data, uint64_t byte_count, const adn_tensor* tensor) ADN_NOEXCEPT;
+ADN_API adn_status adn_tensor_write_bytes(adn_tensor* tensor, const void* data, uint64_t byte_count) ADN_NOEXCEPT;
+/* Sets every element; in a type other than float32, to the nearest number there is (COMPLEX64: value + 0i). */
 ADN_API adn_status adn_tensor_fill(adn_tensor* tensor, float value) ADN_NOEXCEPT;
 
 /* ---- Network -------------------------------------------------------------------------------------------------------------
@@ -265,9 +290,20 @@ ADN_API adn_status adn_network_set_step(adn_network* network, uint64_t step) ADN
  * torch.optim.Adadelta (Zeiler, arXiv 1212.5701), for each element, in this order:
  *   g = -g if maximize; g += weight_decay*p; v = rho*v + (1-rho)*g*g; d = sqrt(u+eps)/sqrt(v+eps)*g;
  *   u = rho*u + (1-rho)*d*d; p -= lr*d
- * with v = square_avg and u = acc_delta. */
+ * with v = square_avg and u = acc_delta. It is computed in float64 for FLOAT64 parameters and in float32 for all others;
+ * state has the type of that computation, also for 16-bit parameters. A complex number is a pair of real ones. */
 
 typedef struct adn_adadelta adn_adadelta;
+
+/* foreach: how a group's parameters are gone through. The results are the same bits. */
+#define ADN_FOREACH_AUTO 0  /* None in PyTorch; takes the multi-tensor pass */
+#define ADN_FOREACH_FALSE 1 /* tensor by tensor */
+#define ADN_FOREACH_TRUE 2  /* all of them in one pass */
+
+/* eps 0 and a gradient that has always been 0 make 0/0. */
+#define ADN_ZERO_EPS_NAN 0    /* the parameter becomes NaN, as in PyTorch */
+#define ADN_ZERO_EPS_REFUSE 1 /* options with eps 0 are refused */
+#define ADN_ZERO_EPS_KEEP 2   /* the parameter stays as it is */
 
 typedef struct adn_adadelta_options {
   uint32_t struct_size;
@@ -276,9 +312,30 @@ typedef struct adn_adadelta_options {
   double rho;          /* default 0.9, 0 <= rho <= 1 */
   double eps;          /* default 1e-6, finite, >= 0 */
   double weight_decay; /* default 0, finite, >= 0 */
+  /* PyTorch's further parameters. */
+  int32_t foreach;        /* ADN_FOREACH_*, default AUTO */
+  int32_t capturable;     /* 0 (default) or 1; counts and a lr tensor are read in memory at step time either way */
+  int32_t differentiable; /* 0 (default) or 1: steps are recorded for adn_adadelta_backward; not with foreach TRUE */
+  /* What PyTorch has not, all in the same pass. */
+  int32_t zero_eps;       /* ADN_ZERO_EPS_*, default NAN */
+  int32_t master_weights; /* 0 (default) or 1: 16-bit parameters are updated in float32 copies and take them rounded */
+  uint32_t reserved;      /* must be 0 */
+  double decoupled_weight_decay; /* default 0, finite, >= 0: p *= 1 - lr*decoupled_weight_decay, beside the update */
+  double clip_value; /* 0 (default): none; else finite, > 0: gradients are clamped to [-clip_value, clip_value] */
+  double
+      average_decay; /* 0 (default): none; else < 1: average = average_decay*average + (1-average_decay)*p after each step */
 } adn_adadelta_options;
 
 ADN_API adn_status adn_adadelta_options_init(adn_adadelta_options* options, uint32_t struct_size) ADN_NOEXCEPT;
+
+/* Known settings of lr, rho and eps. */
+#define ADN_PRESET_PYTORCH 0   /* 1, 0.9, 1e-6: torch.optim.Adadelta, and this library's defaults */
+#define ADN_PRESET_PAPER2012 1 /* 1, 0.95, 1e-6: Zeiler, arXiv 1212.5701, section 4.1 (MNIST), which has no lr */
+#define ADN_PRESET_KERAS 2     /* 0.001, 0.95, 1e-7: keras.optimizers.Adadelta of Keras 3 */
+
+/* As adn_adadelta_options_init, with lr, rho and eps of a preset (ADN_PRESET_*). */
+ADN_API adn_status adn_adadelta_options_preset(adn_adadelta_options* options, uint32_t struct_size,
+                                               int32_t preset) ADN_NOEXCEPT;
 
 /* An optimizer without parameters. options are the defaults of its groups; NULL takes PyTorch's. */
 ADN_API adn_status adn_adadelta_create(adn_adadelta** optimizer, adn_context* context,
@@ -286,28 +343,78 @@ ADN_API adn_status adn_adadelta_create(adn_adadelta** optimizer, adn_context* co
 ADN_API void adn_adadelta_destroy(adn_adadelta* optimizer) ADN_NOEXCEPT;
 
 /* Adds a group of parameters with its own options (NULL: the optimizer's) and zero state. parameters[i] and gradients[i]
- * have equal shapes and stand on the optimizer's context; the optimizer keeps their storage alive. group may be NULL.
- * Errors: INVALID_ARGUMENT for a shape or context that differs, for no parameters, and for one already in a group. */
+ * have equal shapes and types and stand on the optimizer's context; the optimizer keeps their storage alive. A gradient may be
+ * NULL: its parameter is skipped until adn_adadelta_set_gradient. group may be NULL.
+ * Errors: INVALID_ARGUMENT for a shape, type or context that differs, for no parameters, and for memory already in a group. */
 ADN_API adn_status adn_adadelta_add_group(uint64_t* group, adn_adadelta* optimizer, adn_tensor* const* parameters,
                                           adn_tensor* const* gradients, uint64_t count,
                                           const adn_adadelta_options* options) ADN_NOEXCEPT;
 
-/* Options of a group, e.g. for a schedule on lr. Groups count from 0 in the order they were added. */
+/* Parameters over all groups, counted in the order they were added. */
+ADN_API adn_status adn_adadelta_get_parameter_count(uint64_t* count, const adn_adadelta* optimizer) ADN_NOEXCEPT;
+
+/* Replaces the gradient of a parameter, by its place over all groups. NULL is PyTorch's None: a step skips the parameter,
+ * its state and its step count. Allocates nothing. */
+ADN_API adn_status adn_adadelta_set_gradient(adn_adadelta* optimizer, uint64_t index,
+                                             adn_tensor* gradient) ADN_NOEXCEPT;
+
+/* Options of a group, e.g. for a schedule on lr. Groups count from 0 in the order they were added. Turning master_weights or
+ * average_decay on makes them from the parameter's present value; turning them off drops them. */
 ADN_API adn_status adn_adadelta_get_group_count(uint64_t* count, const adn_adadelta* optimizer) ADN_NOEXCEPT;
 ADN_API adn_status adn_adadelta_get_options(adn_adadelta_options* options, const adn_adadelta* optimizer,
                                             uint64_t group) ADN_NOEXCEPT;
 ADN_API adn_status adn_adadelta_set_options(adn_adadelta* optimizer, uint64_t group,
                                             const adn_adadelta_options* options) ADN_NOEXCEPT;
 
-/* Updates every parameter of every group in one pass. Gradients are not changed. */
+/* Makes a group read its lr from memory at the time of each step: a float32 or float64 tensor of one element and any rank on
+ * the optimizer's context. It counts instead of options.lr until it is replaced by NULL, and is not checked at the step. */
+ADN_API adn_status adn_adadelta_set_lr_tensor(adn_adadelta* optimizer, uint64_t group, adn_tensor* lr) ADN_NOEXCEPT;
+
+/* What a step does beside the update, for all groups together. In this order: a gradient is divided by gradient_scale,
+ * clamped to the group's clip_value, and multiplied by min(1, clip_norm/(norm + 1e-6)), where norm is the 2-norm of all
+ * gradients so far (torch.nn.utils.clip_grad_norm_), added up in an order that no number of threads changes. */
+typedef struct adn_adadelta_pass_options {
+  uint32_t struct_size;
+  int32_t zero_gradients; /* 1: gradients are 0 after the step; 0 (default): they are not changed */
+  double gradient_scale;  /* default 1, finite, > 0: the factor that the loss was multiplied by */
+  double clip_norm;       /* 0 (default): none; else finite, > 0 */
+  int32_t skip_nonfinite; /* 1: an infinite or NaN gradient anywhere skips the step, its counts too; default 0 */
+  uint32_t reserved;      /* must be 0 */
+} adn_adadelta_pass_options;
+
+ADN_API adn_status adn_adadelta_pass_options_init(adn_adadelta_pass_options* options,
+                                                  uint32_t struct_size) ADN_NOEXCEPT;
+ADN_API adn_status adn_adadelta_get_pass_options(adn_adadelta_pass_options* options,
+                                                 const adn_adadelta* optimizer) ADN_NOEXCEPT;
+ADN_API adn_status adn_adadelta_set_pass_options(adn_adadelta* optimizer,
+                                                 const adn_adadelta_pass_options* options) ADN_NOEXCEPT;
+
+/* Updates every parameter of every group that has a gradient, in one pass. Gradients are not changed, unless the pass
+ * options zero them. */
 ADN_API adn_status adn_adadelta_step(adn_adadelta* optimizer) ADN_NOEXCEPT;
 
+typedef struct adn_adadelta_report {
+  uint32_t struct_size;
+  int32_t skipped; /* 1: skip_nonfinite found an infinite or NaN gradient */
+  double norm;     /* of the gradients before they were clipped by it; 0 without clip_norm */
+} adn_adadelta_report;
+
+/* What the last step found; on a device it waits for the step. */
+ADN_API adn_status adn_adadelta_get_report(adn_adadelta_report* report, const adn_adadelta* optimizer) ADN_NOEXCEPT;
+
 /* State of a parameter, by its place over all groups in the order they were added: new handles on the optimizer's own
- * storage. Either may be NULL when it is not wanted. */
+ * storage, FLOAT64 for FLOAT64 parameters, COMPLEX64 for COMPLEX64, else FLOAT32. Either may be NULL when it is not wanted. */
 ADN_API adn_status adn_adadelta_get_state(adn_tensor** square_avg, adn_tensor** acc_delta,
                                           const adn_adadelta* optimizer, uint64_t index) ADN_NOEXCEPT;
+/* The same for what options keep beside it: *master and *average are NULL where there is none. */
+ADN_API adn_status adn_adadelta_get_weights(adn_tensor** master, adn_tensor** average, const adn_adadelta* optimizer,
+                                            uint64_t index) ADN_NOEXCEPT;
 
-/* Number of steps taken, as PyTorch's state["step"]. */
+/* Number of steps that a parameter took part in, PyTorch's state["step"]. */
+ADN_API adn_status adn_adadelta_get_parameter_step(uint64_t* step, const adn_adadelta* optimizer,
+                                                   uint64_t index) ADN_NOEXCEPT;
+ADN_API adn_status adn_adadelta_set_parameter_step(adn_adadelta* optimizer, uint64_t index, uint64_t step) ADN_NOEXCEPT;
+/* The largest of them, 0 without parameters; setting sets all. */
 ADN_API adn_status adn_adadelta_get_step(uint64_t* step, const adn_adadelta* optimizer) ADN_NOEXCEPT;
 ADN_API adn_status adn_adadelta_set_step(adn_adadelta* optimizer, uint64_t step) ADN_NOEXCEPT;
 

@@ -67,16 +67,72 @@ typedef struct adn_network_memory {
   uint64_t parameter_version; /* changes whenever a parameter does, so that packed copies can be kept */
 } adn_network_memory;
 
-/* One run of elements of an Adadelta step. */
+/* ---- Adadelta: what one fused step does ------------------------------------------------------------------------------
+ * The arithmetic of an element is core/adadelta_formula.h. Pieces, groups and pass are plain data, ready to be copied to a
+ * device; every pointer in them is to the device's memory.
+ *
+ * The types of memory, by the piece's dtype (which is never COMPLEX64: that is a FLOAT32 piece of twice as many elements):
+ *   p and g          dtype
+ *   v, u, average    FLOAT64 for FLOAT64, else FLOAT32: the type the step computes in
+ *   master           FLOAT32; only with FLOAT16 and BFLOAT16 */
+
 typedef struct adn_adadelta_piece {
-  float* p;
-  const float* g;
-  float* v; /* square_avg */
-  float* u; /* acc_delta */
-  uint64_t count;
+  void* p;
+  void* g;        /* NULL: the piece is skipped, its step count too. Written only with zero_gradients. */
+  void* v;        /* square_avg */
+  void* u;        /* acc_delta */
+  void* master;   /* the weights in full: they are updated, and p takes them rounded; NULL: p itself is updated */
+  void* average;  /* exponential moving average of the updated weights; NULL: none is kept */
+  uint64_t* step; /* number of steps taken; one is added */
+  uint64_t count; /* elements, >= 1; may exceed 2^32 */
   uint64_t start; /* elements in the pieces before this one */
-  uint64_t group; /* index into the options */
+  uint32_t group; /* index into the pass's groups */
+  int32_t dtype;  /* ADN_DTYPE_* */
 } adn_adadelta_piece;
+
+typedef struct adn_adadelta_group {
+  double lr;
+  double rho;
+  double eps;
+  double weight_decay;           /* L2: added to the gradient; 0: p stays out of it */
+  double decoupled_weight_decay; /* p *= 1 - lr * this, beside the update */
+  double clip_value;             /* > 0, infinity for none */
+  double average_decay;
+  const void* lr_memory; /* one element that holds lr at the time of the step; NULL: lr above counts */
+  int32_t lr_dtype;      /* of lr_memory: FLOAT32 or FLOAT64 */
+  int32_t maximize;
+  int32_t keep_zero;        /* 1: an element with sqrt(v + eps) = 0 keeps its p; 0: it gets NaN, as in PyTorch */
+  int32_t tensor_by_tensor; /* 1: each piece is a pass of its own (foreach false); the results are the same bits */
+} adn_adadelta_group;
+
+/* In this order: a gradient is divided by gradient_scale (multiplied by its reciprocal), clamped to +-clip_value, multiplied
+ * by min(1, clip_norm / (norm + 1e-6)), where the norm is that of all gradients so far in the order of the pieces. With
+ * skip_nonfinite and an infinite or NaN gradient anywhere (before all of this), nothing is updated or counted; gradients are
+ * zeroed all the same where that is asked for. */
+typedef struct adn_adadelta_pass {
+  const adn_adadelta_group* groups; /* host memory */
+  uint64_t group_count;
+  double gradient_scale; /* finite, > 0; 1: none */
+  double clip_norm;      /* > 0, infinity for none */
+  int32_t skip_nonfinite;
+  int32_t zero_gradients;
+} adn_adadelta_pass;
+
+typedef struct adn_adadelta_result {
+  double norm; /* after unscaling and clipping by value, before clipping by norm; 0 where no clip_norm was given */
+  int32_t nonfinite; /* 1: skip_nonfinite found one, and the step was skipped */
+  uint32_t reserved;
+} adn_adadelta_result;
+
+/* One parameter's step, gone back through: from the gradients by what the step wrote to those by what it read. */
+typedef struct adn_adadelta_vjp {
+  const void *p, *g, *v, *u;   /* as the step found them; dtype */
+  void *p_bar, *v_bar, *u_bar; /* in: by the new p, v and u; out: by the old ones; dtype */
+  void* g_bar;                 /* out */
+  uint64_t count;
+  int32_t dtype; /* FLOAT32 or FLOAT64 */
+  uint32_t reserved;
+} adn_adadelta_vjp;
 
 typedef struct adn_backend {
   uint32_t backend_version; /* ADN_BACKEND_VERSION */
@@ -94,9 +150,13 @@ typedef struct adn_backend {
 
   adn_status (*allocate)(void** memory, void* device, uint64_t bytes);
   void (*release)(void* device, void* memory);
-  adn_status (*read)(float* host, void* device, const float* memory, uint64_t count);
-  adn_status (*write)(void* device, float* memory, const float* host, uint64_t count);
-  adn_status (*fill)(void* device, float* memory, float value, uint64_t count);
+  adn_status (*read)(void* host, void* device, const void* memory, uint64_t bytes);
+  adn_status (*write)(void* device, void* memory, const void* host, uint64_t bytes);
+  adn_status (*copy)(void* device, void* to, const void* from, uint64_t bytes);
+  /* Repeats an element of 2, 4 or 8 bytes, which is in host memory. */
+  adn_status (*fill)(void* device, void* memory, const void* element, uint64_t element_bytes, uint64_t count);
+  /* Whether memory of the caller's own can be used by the device; the message says why not. */
+  adn_status (*check_external)(void* device, const void* memory, uint64_t bytes);
 
   /* A network's own memory (packed weights, partial sums) is made here; *bytes is its size. */
   adn_status (*network_create)(void** network, uint64_t* bytes, void* device, const adn_plan* plan);
@@ -115,8 +175,20 @@ typedef struct adn_backend {
   adn_status (*network_backward)(void* network, const adn_network_memory* memory, const float* output_gradient,
                                  uint64_t batch_size, uint64_t step);
 
-  adn_status (*adadelta_step)(void* device, const adn_adadelta_piece* pieces, uint64_t piece_count,
-                              const adn_adadelta_options* options);
+  /* An optimizer's own memory: tables of the pieces, partial sums. */
+  adn_status (*adadelta_create)(void** optimizer, void* device);
+  void (*adadelta_destroy)(void* optimizer);
+  /* Takes the pieces (host memory, which stays as it is until the next call). All allocation is done here and none in a
+   * step. On failure the former pieces stay in use. */
+  adn_status (*adadelta_prepare)(void* optimizer, const adn_adadelta_piece* pieces, uint64_t piece_count,
+                                 uint64_t group_count);
+  adn_status (*adadelta_step)(void* optimizer, const adn_adadelta_pass* pass);
+  /* Of the last step; waits for it where steps are asynchronous. Zeros before the first. */
+  adn_status (*adadelta_result)(adn_adadelta_result* result, void* optimizer);
+  /* Adds to *lr_bar (host memory) the gradient by lr. Of the group, lr (not lr_memory), rho, eps, weight_decay,
+   * decoupled_weight_decay, maximize and keep_zero count. */
+  adn_status (*adadelta_vjp)(double* lr_bar, void* device, const adn_adadelta_vjp* vjp,
+                             const adn_adadelta_group* group);
 } adn_backend;
 
 #endif /* ADADELTA_BACKEND_H */

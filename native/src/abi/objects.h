@@ -4,6 +4,8 @@
 #include "core/network.h"
 
 struct adn_adadelta {
+  adn_adadelta(std::shared_ptr<adn::Context> context, const adn_adadelta_options& defaults)
+      : impl(std::move(context), defaults) {}
   adn::Adadelta impl;
 };
 

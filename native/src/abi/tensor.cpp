@@ -5,6 +5,17 @@
 
 using namespace adn;
 
+namespace {
+
+void check_rank(const uint64_t* shape, uint32_t rank) {
+  if (rank > ADN_MAX_RANK) {
+    fail(ADN_STATUS_INVALID_ARGUMENT, "rank: %u, expected 0 <= rank <= %d", rank, ADN_MAX_RANK);
+  }
+  if (rank != 0) require(shape, "shape");
+}
+
+}  // namespace
+
 extern "C" {
 
 adn_status adn_random_bits(uint32_t* bits, uint64_t count, uint64_t seed, uint64_t stream, uint64_t offset) noexcept {
@@ -26,14 +37,27 @@ adn_status adn_random_permutation(uint32_t* order, uint64_t count, uint64_t seed
 }
 
 adn_status adn_tensor_create(adn_tensor** tensor, adn_context* context, const uint64_t* shape, uint32_t rank) noexcept {
+  return adn_tensor_create_typed(tensor, context, ADN_DTYPE_FLOAT32, shape, rank);
+}
+
+adn_status adn_tensor_create_typed(adn_tensor** tensor, adn_context* context, int32_t dtype, const uint64_t* shape,
+                                   uint32_t rank) noexcept {
   return guard([&] {
     require(tensor, "tensor");
     require(context, "context");
-    if (rank > ADN_MAX_RANK) {
-      fail(ADN_STATUS_INVALID_ARGUMENT, "rank: %u, expected 0 <= rank <= %d", rank, ADN_MAX_RANK);
-    }
-    if (rank != 0) require(shape, "shape");
-    *tensor = new adn_tensor{Tensor::zeros(context->impl, shape, rank)};
+    check_rank(shape, rank);
+    *tensor = new adn_tensor{Tensor::zeros(context->impl, dtype, shape, rank)};
+  });
+}
+
+adn_status adn_tensor_create_external(adn_tensor** tensor, adn_context* context, void* data, int32_t dtype,
+                                      const uint64_t* shape, uint32_t rank) noexcept {
+  return guard([&] {
+    require(tensor, "tensor");
+    require(context, "context");
+    require(data, "data");
+    check_rank(shape, rank);
+    *tensor = new adn_tensor{Tensor::external(context->impl, data, dtype, shape, rank)};
   });
 }
 
@@ -62,6 +86,30 @@ adn_status adn_tensor_write(adn_tensor* tensor, const float* data, uint64_t coun
     require(tensor, "tensor");
     if (count != 0) require(data, "data");
     tensor->impl.write(data, count);
+  });
+}
+
+adn_status adn_tensor_get_dtype(int32_t* dtype, const adn_tensor* tensor) noexcept {
+  return guard([&] {
+    require(dtype, "dtype");
+    require(tensor, "tensor");
+    *dtype = tensor->impl.dtype();
+  });
+}
+
+adn_status adn_tensor_read_bytes(void* data, uint64_t byte_count, const adn_tensor* tensor) noexcept {
+  return guard([&] {
+    require(tensor, "tensor");
+    if (byte_count != 0) require(data, "data");
+    tensor->impl.read_bytes(data, byte_count);
+  });
+}
+
+adn_status adn_tensor_write_bytes(adn_tensor* tensor, const void* data, uint64_t byte_count) noexcept {
+  return guard([&] {
+    require(tensor, "tensor");
+    if (byte_count != 0) require(data, "data");
+    tensor->impl.write_bytes(data, byte_count);
   });
 }
 

@@ -1,6 +1,11 @@
 #include "core/adadelta.h"
 
+#include <algorithm>
 #include <cmath>
+#include <cstdio>
+#include <limits>
+
+#include "core/float16.h"
 
 namespace adn {
 namespace {
@@ -13,13 +18,110 @@ void check_not_negative(double value, const char* name, const char* field) {
   }
 }
 
-bool overlap(const Tensor& a, const Tensor& b) {
-  return a.storage() == b.storage() && a.offset() < b.offset() + b.count() && b.offset() < a.offset() + a.count();
+void check_flag(int32_t value, const char* name, const char* field) {
+  if (value != 0 && value != 1) fail(ADN_STATUS_INVALID_ARGUMENT, "%s.%s: %d, expected 0 or 1", name, field, value);
+}
+
+void check_choice(int32_t value, const char* name, const char* field) {
+  if (value < 0 || value > 2) fail(ADN_STATUS_INVALID_ARGUMENT, "%s.%s: %d, expected 0, 1 or 2", name, field, value);
+}
+
+void check_reserved(uint32_t value, const char* name) {
+  if (value != 0) fail(ADN_STATUS_INVALID_ARGUMENT, "%s.reserved: %u, expected 0", name, value);
+}
+
+bool is_16_bit(int32_t dtype) { return dtype == ADN_DTYPE_FLOAT16 || dtype == ADN_DTYPE_BFLOAT16; }
+
+// What a step computes in and keeps its state in.
+int32_t state_dtype(int32_t dtype) { return is_16_bit(dtype) ? ADN_DTYPE_FLOAT32 : dtype; }
+
+adn_adadelta_group to_group(const adn_adadelta_options& o, const std::optional<Tensor>& lr) {
+  adn_adadelta_group group = {};
+  group.lr = o.lr;
+  group.rho = o.rho;
+  group.eps = o.eps;
+  group.weight_decay = o.weight_decay;
+  group.decoupled_weight_decay = o.decoupled_weight_decay;
+  group.clip_value = o.clip_value > 0 ? o.clip_value : std::numeric_limits<double>::infinity();
+  group.average_decay = o.average_decay;
+  group.lr_memory = lr ? lr->data() : nullptr;
+  group.lr_dtype = lr ? lr->dtype() : ADN_DTYPE_FLOAT64;
+  group.maximize = o.maximize;
+  group.keep_zero = o.zero_eps == ADN_ZERO_EPS_KEEP;
+  group.tensor_by_tensor = o.foreach == ADN_FOREACH_FALSE;
+  return group;
+}
+
+void* data_of(const std::optional<Tensor>& tensor) { return tensor ? tensor->data() : nullptr; }
+
+adn_adadelta_piece to_piece(const Adadelta::Slot& slot, uint64_t start) {
+  const bool complex = slot.parameter.dtype() == ADN_DTYPE_COMPLEX64;
+  return {slot.parameter.data(),
+          data_of(slot.gradient),
+          slot.square_avg.data(),
+          slot.acc_delta.data(),
+          data_of(slot.master),
+          data_of(slot.average),
+          reinterpret_cast<uint64_t*>(slot.steps->data()) + slot.place,
+          complex ? 2 * slot.parameter.count() : slot.parameter.count(),
+          start,
+          static_cast<uint32_t>(slot.group),
+          complex ? ADN_DTYPE_FLOAT32 : slot.parameter.dtype()};
+}
+
+template <class From>
+Tensor widened(const Tensor& from) {
+  std::vector<From> elements(from.count());
+  from.read_bytes(elements.data(), from.bytes());
+  std::vector<float> floats(from.count());
+  std::transform(elements.begin(), elements.end(), floats.begin(), [](From x) { return to_float(x); });
+  Tensor to = Tensor::zeros(from.storage()->context(), ADN_DTYPE_FLOAT32, from.shape(), from.rank());
+  to.write(floats.data(), floats.size());
+  return to;
+}
+
+// A copy in the type that the step computes in.
+Tensor wide_copy(const Tensor& from) {
+  if (from.dtype() == ADN_DTYPE_FLOAT16) return widened<Half>(from);
+  if (from.dtype() == ADN_DTYPE_BFLOAT16) return widened<BFloat16>(from);
+  Tensor to = Tensor::zeros(from.storage()->context(), from.dtype(), from.shape(), from.rank());
+  from.context().call(&adn_backend::copy, from.context().device(), to.data(), static_cast<const void*>(from.data()),
+                      from.bytes());
+  return to;
 }
 
 }  // namespace
 
-adn_adadelta_options default_adadelta_options() { return {sizeof(adn_adadelta_options), 0, 1.0, 0.9, 1e-6, 0.0}; }
+adn_adadelta_options default_adadelta_options() { return preset_adadelta_options(ADN_PRESET_PYTORCH); }
+
+adn_adadelta_options preset_adadelta_options(int32_t preset) {
+  adn_adadelta_options options = {};
+  options.struct_size = sizeof options;
+  options.lr = 1.0;
+  options.rho = 0.95;
+  options.eps = 1e-6;
+  switch (preset) {
+    case ADN_PRESET_PYTORCH:
+      options.rho = 0.9;
+      break;
+    case ADN_PRESET_PAPER2012:
+      break;
+    case ADN_PRESET_KERAS:
+      options.lr = 0.001;
+      options.eps = 1e-7;
+      break;
+    default:
+      fail(ADN_STATUS_INVALID_ARGUMENT, "preset: %d, expected 0 (PyTorch), 1 (the paper of 2012) or 2 (Keras)", preset);
+  }
+  return options;
+}
+
+adn_adadelta_pass_options default_adadelta_pass_options() {
+  adn_adadelta_pass_options options = {};
+  options.struct_size = sizeof options;
+  options.gradient_scale = 1.0;
+  return options;
+}
 
 void check_adadelta_options(const adn_adadelta_options& options, const char* name) {
   check_not_negative(options.lr, name, "lr");
@@ -28,56 +130,121 @@ void check_adadelta_options(const adn_adadelta_options& options, const char* nam
   }
   check_not_negative(options.eps, name, "eps");
   check_not_negative(options.weight_decay, name, "weight_decay");
-  if (options.maximize != 0 && options.maximize != 1) {
-    fail(ADN_STATUS_INVALID_ARGUMENT, "%s.maximize: %d, expected 0 or 1", name, options.maximize);
+  check_flag(options.maximize, name, "maximize");
+  check_choice(options.foreach, name, "foreach");
+  check_flag(options.capturable, name, "capturable");
+  check_flag(options.differentiable, name, "differentiable");
+  check_choice(options.zero_eps, name, "zero_eps");
+  check_flag(options.master_weights, name, "master_weights");
+  check_reserved(options.reserved, name);
+  check_not_negative(options.decoupled_weight_decay, name, "decoupled_weight_decay");
+  check_not_negative(options.clip_value, name, "clip_value");
+  if (!(options.average_decay >= 0 && options.average_decay < 1)) {
+    fail(ADN_STATUS_INVALID_ARGUMENT, "%s.average_decay: %g, expected 0 <= average_decay < 1", name,
+         options.average_decay);
+  }
+  if (options.differentiable != 0 && options.foreach == ADN_FOREACH_TRUE) {
+    fail(ADN_STATUS_INVALID_ARGUMENT, "%s.foreach: 2 (true) with differentiable 1, expected 0 (auto) or 1 (false)",
+         name);
+  }
+  if (options.zero_eps == ADN_ZERO_EPS_REFUSE && options.eps == 0) {
+    fail(ADN_STATUS_INVALID_ARGUMENT, "%s.eps: 0, expected eps > 0 with zero_eps 1 (refuse)", name);
   }
 }
 
 Adadelta::Adadelta(std::shared_ptr<Context> context, const adn_adadelta_options& defaults)
-    : context_(std::move(context)), defaults_(defaults) {
+    : context_(std::move(context)), defaults_(defaults), pass_(default_adadelta_pass_options()) {
   check_adadelta_options(defaults, "options");
+  context_->call(&adn_backend::adadelta_create, &backend_optimizer_, context_->device());
 }
 
-uint64_t Adadelta::add_group(const std::vector<Tensor>& parameters, const std::vector<Tensor>& gradients,
+Adadelta::~Adadelta() {
+  if (backend_optimizer_ != nullptr) context_->backend().adadelta_destroy(backend_optimizer_);
+}
+
+void Adadelta::check_gradient(const Gradient& gradient, const Tensor& parameter, const char* name) const {
+  if (!gradient) return;
+  if (gradient->storage()->context() != context_) {
+    fail(ADN_STATUS_INVALID_ARGUMENT, "%s: made from another context than the optimizer, expected the same", name);
+  }
+  if (!parameter.same_shape(*gradient)) {
+    fail(ADN_STATUS_INVALID_ARGUMENT, "%s: shape %s, expected %s, that of its parameter", name,
+         ShapeText(gradient->shape(), gradient->rank()).text, ShapeText(parameter.shape(), parameter.rank()).text);
+  }
+  if (parameter.dtype() != gradient->dtype()) {
+    fail(ADN_STATUS_INVALID_ARGUMENT, "%s: of type %s, expected %s, that of its parameter", name,
+         dtype_name(gradient->dtype()), dtype_name(parameter.dtype()));
+  }
+  if (parameter.overlaps(*gradient)) {
+    fail(ADN_STATUS_INVALID_ARGUMENT, "%s: the memory of its parameter, expected memory of its own", name);
+  }
+}
+
+// Makes or drops what the options keep beside the state.
+void Adadelta::make_weights(Slot& slot, const adn_adadelta_options& options) const {
+  if (options.master_weights == 0 || !is_16_bit(slot.parameter.dtype())) {
+    slot.master.reset();
+  } else if (!slot.master) {
+    slot.master = wide_copy(slot.parameter);
+  }
+  if (options.average_decay == 0) {
+    slot.average.reset();
+  } else if (!slot.average) {
+    slot.average = wide_copy(slot.master ? *slot.master : slot.parameter);
+  }
+}
+
+// Makes the pieces of the slots and hands them to the backend; on failure the former ones stay.
+void Adadelta::take(std::vector<Slot> slots) {
+  std::vector<adn_adadelta_piece> pieces;
+  pieces.reserve(slots.size());
+  uint64_t start = 0, groups = 0;
+  for (const Slot& slot : slots) {
+    pieces.push_back(to_piece(slot, start));
+    start += pieces.back().count;
+    groups = slot.group + 1;
+  }
+  context_->call(&adn_backend::adadelta_prepare, backend_optimizer_,
+                 static_cast<const adn_adadelta_piece*>(pieces.data()), uint64_t{pieces.size()}, groups);
+  slots_ = std::move(slots);
+  pieces_ = std::move(pieces);
+  prepared_ = true;
+}
+
+uint64_t Adadelta::add_group(const std::vector<Tensor>& parameters, const std::vector<Gradient>& gradients,
                              const adn_adadelta_options& options) {
   check_adadelta_options(options, "options");
+  const uint64_t group = options_.size();
   std::vector<Slot> slots = slots_;
-  std::vector<adn_adadelta_piece> pieces = pieces_;
-  uint64_t start = pieces.empty() ? 0 : pieces.back().start + pieces.back().count;
+  const auto steps = std::make_shared<Storage>(context_, parameters.size() * sizeof(uint64_t));
   for (size_t i = 0; i < parameters.size(); ++i) {
     const Tensor& p = parameters[i];
-    const Tensor& g = gradients[i];
     if (p.storage()->context() != context_) {
       fail(ADN_STATUS_INVALID_ARGUMENT,
            "parameters[%zu]: made from another context than the optimizer, expected the same", i);
     }
-    if (g.storage()->context() != context_) {
-      fail(ADN_STATUS_INVALID_ARGUMENT,
-           "gradients[%zu]: made from another context than the optimizer, expected the same", i);
-    }
-    if (!p.same_shape(g)) {
-      fail(ADN_STATUS_INVALID_ARGUMENT, "gradients[%zu]: shape %s, expected %s, that of parameters[%zu]", i,
-           ShapeText(g.shape(), g.rank()).text, ShapeText(p.shape(), p.rank()).text, i);
-    }
-    if (overlap(p, g)) {
-      fail(ADN_STATUS_INVALID_ARGUMENT, "gradients[%zu]: the memory of parameters[%zu], expected memory of its own", i,
-           i);
-    }
+    char name[48];
+    std::snprintf(name, sizeof name, "gradients[%zu]", i);
+    check_gradient(gradients[i], p, name);
     for (size_t j = 0; j < slots.size(); ++j) {
-      if (overlap(p, slots[j].parameter)) {
+      if (p.overlaps(slots[j].parameter)) {
         fail(ADN_STATUS_INVALID_ARGUMENT, "parameters[%zu]: already parameter %zu of the optimizer, expected each once",
              i, j);
       }
     }
-    slots.push_back({p, g, Tensor::zeros(context_, p.shape(), p.rank()), Tensor::zeros(context_, p.shape(), p.rank())});
-    pieces.push_back({p.data(), g.data(), slots.back().square_avg.data(), slots.back().acc_delta.data(), p.count(),
-                      start, options_.size()});
-    start += p.count();
+    const int32_t dtype = state_dtype(p.dtype());
+    slots.push_back({p, gradients[i], Tensor::zeros(context_, dtype, p.shape(), p.rank()),
+                     Tensor::zeros(context_, dtype, p.shape(), p.rank()), std::nullopt, std::nullopt, steps, i, group});
+    make_weights(slots.back(), options);
   }
+  options_.reserve(group + 1);
+  groups_.reserve(group + 1);
+  lr_tensors_.reserve(group + 1);
+  take(std::move(slots));
   options_.push_back(options);
-  slots_ = std::move(slots);
-  pieces_ = std::move(pieces);
-  return options_.size() - 1;
+  groups_.push_back(to_group(options, std::nullopt));
+  lr_tensors_.push_back(std::nullopt);
+  return group;
 }
 
 void Adadelta::check_group(uint64_t group) const {
@@ -95,15 +262,78 @@ const adn_adadelta_options& Adadelta::options(uint64_t group) const {
 void Adadelta::set_options(uint64_t group, const adn_adadelta_options& options) {
   check_group(group);
   check_adadelta_options(options, "options");
+  const adn_adadelta_options& former = options_[group];
+  if (options.master_weights != former.master_weights || (options.average_decay != 0) != (former.average_decay != 0)) {
+    std::vector<Slot> slots = slots_;
+    for (Slot& slot : slots) {
+      if (slot.group == group) make_weights(slot, options);
+    }
+    take(std::move(slots));
+  }
   options_[group] = options;
+  groups_[group] = to_group(options, lr_tensors_[group]);
+}
+
+void Adadelta::set_lr_tensor(uint64_t group, const std::optional<Tensor>& lr) {
+  check_group(group);
+  if (lr) {
+    if (lr->storage()->context() != context_) {
+      fail(ADN_STATUS_INVALID_ARGUMENT, "lr: made from another context than the optimizer, expected the same");
+    }
+    if (lr->count() != 1) {
+      fail(ADN_STATUS_INVALID_ARGUMENT, "lr: shape %s, expected one element", ShapeText(lr->shape(), lr->rank()).text);
+    }
+    if (lr->dtype() != ADN_DTYPE_FLOAT32 && lr->dtype() != ADN_DTYPE_FLOAT64) {
+      fail(ADN_STATUS_INVALID_ARGUMENT, "lr: of type %s, expected float32 or float64", dtype_name(lr->dtype()));
+    }
+  }
+  lr_tensors_[group] = lr;
+  groups_[group] = to_group(options_[group], lr);
+}
+
+void Adadelta::set_gradient(uint64_t index, const Gradient& gradient) {
+  check_gradient(gradient, slot(index).parameter, "gradient");
+  slots_[index].gradient = gradient;
+  if (pieces_[index].g != data_of(gradient)) {
+    pieces_[index].g = data_of(gradient);
+    prepared_ = false;
+  }
+}
+
+void Adadelta::set_pass_options(const adn_adadelta_pass_options& options) {
+  check_flag(options.zero_gradients, "options", "zero_gradients");
+  if (!(std::isfinite(options.gradient_scale) && options.gradient_scale > 0)) {
+    fail(ADN_STATUS_INVALID_ARGUMENT, "options.gradient_scale: %g, expected a finite gradient_scale > 0",
+         options.gradient_scale);
+  }
+  check_not_negative(options.clip_norm, "options", "clip_norm");
+  check_flag(options.skip_nonfinite, "options", "skip_nonfinite");
+  check_reserved(options.reserved, "options");
+  pass_ = options;
 }
 
 void Adadelta::step() {
-  context_->call(&adn_backend::adadelta_step, context_->device(),
-                 static_cast<const adn_adadelta_piece*>(pieces_.data()), uint64_t{pieces_.size()},
-                 static_cast<const adn_adadelta_options*>(options_.data()));
+  if (!prepared_) {
+    context_->call(&adn_backend::adadelta_prepare, backend_optimizer_,
+                   static_cast<const adn_adadelta_piece*>(pieces_.data()), uint64_t{pieces_.size()},
+                   uint64_t{groups_.size()});
+    prepared_ = true;
+  }
+  adn_adadelta_pass pass = {};
+  pass.groups = groups_.data();
+  pass.group_count = groups_.size();
+  pass.gradient_scale = pass_.gradient_scale;
+  pass.clip_norm = pass_.clip_norm > 0 ? pass_.clip_norm : std::numeric_limits<double>::infinity();
+  pass.skip_nonfinite = pass_.skip_nonfinite;
+  pass.zero_gradients = pass_.zero_gradients;
+  context_->call(&adn_backend::adadelta_step, backend_optimizer_, static_cast<const adn_adadelta_pass*>(&pass));
   for (const Slot& slot : slots_) slot.parameter.storage()->touch();
-  ++step_;
+}
+
+adn_adadelta_result Adadelta::result() const {
+  adn_adadelta_result result = {};
+  context_->call(&adn_backend::adadelta_result, &result, backend_optimizer_);
+  return result;
 }
 
 const Adadelta::Slot& Adadelta::slot(uint64_t index) const {
@@ -112,6 +342,30 @@ const Adadelta::Slot& Adadelta::slot(uint64_t index) const {
          static_cast<ull>(index), slots_.size());
   }
   return slots_[index];
+}
+
+uint64_t Adadelta::parameter_step(uint64_t index) const {
+  static_cast<void>(slot(index));
+  uint64_t step = 0;
+  context_->call(&adn_backend::read, static_cast<void*>(&step), context_->device(),
+                 static_cast<const void*>(pieces_[index].step), uint64_t{sizeof step});
+  return step;
+}
+
+void Adadelta::set_parameter_step(uint64_t index, uint64_t step) {
+  static_cast<void>(slot(index));
+  context_->call(&adn_backend::write, context_->device(), static_cast<void*>(pieces_[index].step),
+                 static_cast<const void*>(&step), uint64_t{sizeof step});
+}
+
+uint64_t Adadelta::step_count() const {
+  uint64_t most = 0;
+  for (uint64_t i = 0; i < slots_.size(); ++i) most = std::max(most, parameter_step(i));
+  return most;
+}
+
+void Adadelta::set_step_count(uint64_t step) {
+  for (uint64_t i = 0; i < slots_.size(); ++i) set_parameter_step(i, step);
 }
 
 }  // namespace adn

@@ -1,6 +1,7 @@
 // The optimizer's groups and state; the arithmetic is in adadelta_formula.h, the loop in the backends.
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "core/tensor.h"
@@ -10,40 +11,69 @@ namespace adn {
 // Refuses what torch.optim.Adadelta refuses, NaN and infinity included. name is the argument the message begins with.
 void check_adadelta_options(const adn_adadelta_options& options, const char* name);
 adn_adadelta_options default_adadelta_options();
+adn_adadelta_options preset_adadelta_options(int32_t preset);
+adn_adadelta_pass_options default_adadelta_pass_options();
 
 class Adadelta {
  public:
+  using Gradient = std::optional<Tensor>;  // none: the parameter is skipped
+
   Adadelta(std::shared_ptr<Context> context, const adn_adadelta_options& defaults);
+  ~Adadelta();
+  Adadelta(const Adadelta&) = delete;
+  Adadelta& operator=(const Adadelta&) = delete;
 
   const std::shared_ptr<Context>& context() const { return context_; }
   const adn_adadelta_options& defaults() const { return defaults_; }
 
-  uint64_t add_group(const std::vector<Tensor>& parameters, const std::vector<Tensor>& gradients,
+  uint64_t add_group(const std::vector<Tensor>& parameters, const std::vector<Gradient>& gradients,
                      const adn_adadelta_options& options);
   uint64_t group_count() const { return options_.size(); }
+  uint64_t parameter_count() const { return slots_.size(); }
   const adn_adadelta_options& options(uint64_t group) const;
   void set_options(uint64_t group, const adn_adadelta_options& options);
+  void set_lr_tensor(uint64_t group, const std::optional<Tensor>& lr);
+  void set_gradient(uint64_t index, const Gradient& gradient);
+  const adn_adadelta_pass_options& pass_options() const { return pass_; }
+  void set_pass_options(const adn_adadelta_pass_options& options);
 
   void step();
-  uint64_t step_count() const { return step_; }
-  void set_step_count(uint64_t step) { step_ = step; }
+  adn_adadelta_result result() const;
 
-  Tensor square_avg(uint64_t index) const { return slot(index).square_avg; }
-  Tensor acc_delta(uint64_t index) const { return slot(index).acc_delta; }
+  uint64_t step_count() const;
+  void set_step_count(uint64_t step);
+  uint64_t parameter_step(uint64_t index) const;
+  void set_parameter_step(uint64_t index, uint64_t step);
 
- private:
   struct Slot {
-    Tensor parameter, gradient, square_avg, acc_delta;
+    Tensor parameter;
+    Gradient gradient;
+    Tensor square_avg, acc_delta;
+    std::optional<Tensor> master, average;
+    std::shared_ptr<Storage> steps;  // of the slot's group
+    uint64_t place;                  // in steps
+    uint64_t group;
   };
   const Slot& slot(uint64_t index) const;
+
+ private:
   void check_group(uint64_t group) const;
+  void check_gradient(const Gradient& gradient, const Tensor& parameter, const char* name) const;
+  void make_weights(Slot& slot, const adn_adadelta_options& options) const;
+  void take(std::vector<Slot> slots);
 
   std::shared_ptr<Context> context_;
   adn_adadelta_options defaults_;
+  adn_adadelta_pass_options pass_;
+  void* backend_optimizer_ = nullptr;
+  // By group.
   std::vector<adn_adadelta_options> options_;
+  std::vector<adn_adadelta_group> groups_;
+  std::vector<std::optional<Tensor>> lr_tensors_;
+  // By parameter.
   std::vector<Slot> slots_;
   std::vector<adn_adadelta_piece> pieces_;
-  uint64_t step_ = 0;
+  bool prepared_ = true;  // the backend knows the pieces as they are
 };
 
 }  // namespace adn

@@ -56,12 +56,20 @@ void Context::rethrow(adn_status status) const {
   throw Error{status};
 }
 
-Storage::Storage(std::shared_ptr<Context> context, uint64_t count) : context_(std::move(context)), count_(count) {
+Storage::Storage(std::shared_ptr<Context> context, uint64_t bytes)
+    : context_(std::move(context)), bytes_(bytes), own_(true) {
   void* memory = nullptr;
-  context_->call(&adn_backend::allocate, &memory, context_->device(), count * sizeof(float));
-  data_ = static_cast<float*>(memory);
+  context_->call(&adn_backend::allocate, &memory, context_->device(), bytes);
+  data_ = static_cast<unsigned char*>(memory);
 }
 
-Storage::~Storage() { context_->backend().release(context_->device(), data_); }
+Storage::Storage(std::shared_ptr<Context> context, void* external, uint64_t bytes)
+    : context_(std::move(context)), data_(static_cast<unsigned char*>(external)), bytes_(bytes), own_(false) {
+  context_->call(&adn_backend::check_external, context_->device(), static_cast<const void*>(external), bytes);
+}
+
+Storage::~Storage() {
+  if (own_) context_->backend().release(context_->device(), data_);
+}
 
 }  // namespace adn

@@ -38,17 +38,19 @@ class Context {
   void* device_ = nullptr;
 };
 
-// Zeroed device memory for floats, shared by the tensors that look at it.
+// Device memory that tensors look at: zeroed memory of its own, or the caller's.
 class Storage {
  public:
-  Storage(std::shared_ptr<Context> context, uint64_t count);
+  Storage(std::shared_ptr<Context> context, uint64_t bytes);
+  Storage(std::shared_ptr<Context> context, void* external, uint64_t bytes);
   ~Storage();
   Storage(const Storage&) = delete;
   Storage& operator=(const Storage&) = delete;
 
   const std::shared_ptr<Context>& context() const { return context_; }
-  float* data() const { return data_; }
-  uint64_t count() const { return count_; }
+  unsigned char* data() const { return data_; }
+  float* floats() const { return reinterpret_cast<float*>(data_); }
+  uint64_t bytes() const { return bytes_; }
 
   // Changes whenever the contents do, so that copies derived from them can be kept.
   uint64_t version() const { return version_; }
@@ -56,8 +58,9 @@ class Storage {
 
  private:
   std::shared_ptr<Context> context_;
-  float* data_ = nullptr;
-  uint64_t count_;
+  unsigned char* data_ = nullptr;
+  uint64_t bytes_;
+  bool own_;
   std::atomic<uint64_t> version_{1};
 };
 

@@ -20,9 +20,9 @@ Network::Network(std::shared_ptr<Context> context, const std::vector<adn_layer>&
                  const adn_network_options& options)
     : context_(std::move(context)), plan_(make_plan(layers, options)) {
   // A network without parameters still has a place to point at.
-  parameters_ = std::make_shared<Storage>(context_, std::max<uint64_t>(plan_.parameter_floats, 1));
-  gradients_ = std::make_shared<Storage>(context_, std::max<uint64_t>(plan_.parameter_floats, 1));
-  arena_ = std::make_shared<Storage>(context_, plan_.arena_floats);
+  parameters_ = std::make_shared<Storage>(context_, std::max<uint64_t>(plan_.parameter_floats, 1) * sizeof(float));
+  gradients_ = std::make_shared<Storage>(context_, std::max<uint64_t>(plan_.parameter_floats, 1) * sizeof(float));
+  arena_ = std::make_shared<Storage>(context_, plan_.arena_floats * sizeof(float));
   std::vector<float> initial;
   for (size_t i = 0; i < plan_.parameters.size(); ++i) {
     const PlannedParameter& parameter = plan_.parameters[i];
@@ -35,7 +35,7 @@ Network::Network(std::shared_ptr<Context> context, const std::vector<adn_layer>&
   const adn_plan view = plan_.view();
   uint64_t bytes = 0;
   context_->call(&adn_backend::network_create, &backend_network_, &bytes, context_->device(), &view);
-  memory_bytes_ = bytes + sizeof(float) * (parameters_->count() + gradients_->count() + arena_->count());
+  memory_bytes_ = bytes + parameters_->bytes() + gradients_->bytes() + arena_->bytes();
 }
 
 Network::~Network() {
@@ -44,11 +44,11 @@ Network::~Network() {
 
 Tensor Network::tensor(const std::shared_ptr<Storage>& storage, uint64_t parameter) const {
   const PlannedParameter& p = plan_.parameters[parameter];
-  return Tensor(storage, p.offset, p.shape, p.rank);
+  return Tensor(storage, ADN_DTYPE_FLOAT32, p.offset * sizeof(float), p.shape, p.rank);
 }
 
 adn_network_memory Network::memory() const {
-  return {arena_->data(), parameters_->data(), gradients_->data(), parameters_->version()};
+  return {arena_->floats(), parameters_->floats(), gradients_->floats(), parameters_->version()};
 }
 
 void Network::check_input(const float* input, uint64_t input_count, uint64_t batch_size) const {

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "core/float16.h"
+
 namespace adn {
 namespace {
 
@@ -22,6 +24,10 @@ uint64_t element_count(const uint64_t* shape, uint32_t rank) {
 }
 
 void check_count(uint64_t count, const Tensor& tensor) {
+  if (tensor.dtype() != ADN_DTYPE_FLOAT32) {
+    fail(ADN_STATUS_INVALID_ARGUMENT, "tensor: of type %s, expected float32; its bytes are read and written",
+         dtype_name(tensor.dtype()));
+  }
   if (count != tensor.count()) {
     fail(ADN_STATUS_INVALID_ARGUMENT, "count: %llu, expected %llu, the elements of a tensor of shape %s",
          static_cast<unsigned long long>(count), static_cast<unsigned long long>(tensor.count()),
@@ -29,34 +35,117 @@ void check_count(uint64_t count, const Tensor& tensor) {
   }
 }
 
+void check_bytes(uint64_t bytes, const Tensor& tensor) {
+  if (bytes != tensor.bytes()) {
+    fail(ADN_STATUS_INVALID_ARGUMENT, "byte_count: %llu, expected %llu, those of a %s tensor of shape %s",
+         static_cast<unsigned long long>(bytes), static_cast<unsigned long long>(tensor.bytes()),
+         dtype_name(tensor.dtype()), ShapeText(tensor.shape(), tensor.rank()).text);
+  }
+}
+
+void check_dtype(int32_t dtype) {
+  if (dtype < ADN_DTYPE_FLOAT32 || dtype > ADN_DTYPE_COMPLEX64) {
+    fail(ADN_STATUS_INVALID_ARGUMENT,
+         "dtype: %d, expected 0 (float32), 1 (float64), 2 (float16), 3 (bfloat16) or 4 (complex64)", dtype);
+  }
+}
+
+struct Type {
+  const char* name;
+  uint64_t size;
+};
+constexpr Type kTypes[] = {{"float32", 4}, {"float64", 8}, {"float16", 2}, {"bfloat16", 2}, {"complex64", 8}};
+
 }  // namespace
 
-Tensor::Tensor(std::shared_ptr<Storage> storage, uint64_t offset, const uint64_t* shape, uint32_t rank)
-    : storage_(std::move(storage)), offset_(offset), count_(element_count(shape, rank)), rank_(rank) {
+uint64_t dtype_size(int32_t dtype) { return kTypes[dtype].size; }
+const char* dtype_name(int32_t dtype) { return kTypes[dtype].name; }
+
+Tensor::Tensor(std::shared_ptr<Storage> storage, int32_t dtype, uint64_t offset_bytes, const uint64_t* shape,
+               uint32_t rank)
+    : storage_(std::move(storage)),
+      dtype_(dtype),
+      rank_(rank),
+      offset_(offset_bytes),
+      count_(element_count(shape, rank)) {
   std::copy_n(shape, rank, shape_);
 }
 
-Tensor Tensor::zeros(const std::shared_ptr<Context>& context, const uint64_t* shape, uint32_t rank) {
-  return Tensor(std::make_shared<Storage>(context, element_count(shape, rank)), 0, shape, rank);
+Tensor Tensor::zeros(const std::shared_ptr<Context>& context, int32_t dtype, const uint64_t* shape, uint32_t rank) {
+  check_dtype(dtype);
+  return Tensor(std::make_shared<Storage>(context, element_count(shape, rank) * dtype_size(dtype)), dtype, 0, shape,
+                rank);
+}
+
+Tensor Tensor::external(const std::shared_ptr<Context>& context, void* data, int32_t dtype, const uint64_t* shape,
+                        uint32_t rank) {
+  check_dtype(dtype);
+  const uint64_t bytes = element_count(shape, rank) * dtype_size(dtype);
+  const uint64_t alignment = dtype == ADN_DTYPE_COMPLEX64 ? sizeof(float) : dtype_size(dtype);
+  if (reinterpret_cast<uintptr_t>(data) % alignment != 0) {
+    fail(ADN_STATUS_INVALID_ARGUMENT, "data: %p, expected a multiple of %llu, the alignment of %s", data,
+         static_cast<unsigned long long>(alignment), dtype_name(dtype));
+  }
+  return Tensor(std::make_shared<Storage>(context, data, bytes), dtype, 0, shape, rank);
 }
 
 bool Tensor::same_shape(const Tensor& other) const {
   return rank_ == other.rank_ && std::equal(shape_, shape_ + rank_, other.shape_);
 }
 
+bool Tensor::overlaps(const Tensor& other) const {
+  const auto begin = reinterpret_cast<uintptr_t>(data()), other_begin = reinterpret_cast<uintptr_t>(other.data());
+  return begin < other_begin + other.bytes() && other_begin < begin + bytes();
+}
+
 void Tensor::read(float* data, uint64_t count) const {
   check_count(count, *this);
-  context().call(&adn_backend::read, data, context().device(), static_cast<const float*>(this->data()), count);
+  read_bytes(data, bytes());
 }
 
 void Tensor::write(const float* data, uint64_t count) {
   check_count(count, *this);
-  context().call(&adn_backend::write, context().device(), this->data(), data, count);
+  write_bytes(data, bytes());
+}
+
+void Tensor::read_bytes(void* data, uint64_t bytes) const {
+  check_bytes(bytes, *this);
+  context().call(&adn_backend::read, data, context().device(), static_cast<const void*>(this->data()), bytes);
+}
+
+void Tensor::write_bytes(const void* data, uint64_t bytes) {
+  check_bytes(bytes, *this);
+  context().call(&adn_backend::write, context().device(), this->data(), data, bytes);
   storage_->touch();
 }
 
 void Tensor::fill(float value) {
-  context().call(&adn_backend::fill, context().device(), this->data(), value, count_);
+  union {
+    float float32;
+    double float64;
+    Half float16;
+    BFloat16 bfloat16;
+    float complex64[2];
+  } element;
+  switch (dtype_) {
+    case ADN_DTYPE_FLOAT64:
+      element.float64 = value;
+      break;
+    case ADN_DTYPE_FLOAT16:
+      from_float(element.float16, value);
+      break;
+    case ADN_DTYPE_BFLOAT16:
+      from_float(element.bfloat16, value);
+      break;
+    case ADN_DTYPE_COMPLEX64:
+      element.complex64[0] = value;
+      element.complex64[1] = 0;
+      break;
+    default:
+      element.float32 = value;
+  }
+  context().call(&adn_backend::fill, context().device(), this->data(), static_cast<const void*>(&element),
+                 dtype_size(dtype_), count_);
   storage_->touch();
 }
 

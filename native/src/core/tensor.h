@@ -1,35 +1,46 @@
-// A dense float32 tensor: a shape and a place in a storage.
+// A dense tensor: a shape, a type of element, and a place in a storage.
 #pragma once
 
 #include "core/context.h"
 
 namespace adn {
 
+uint64_t dtype_size(int32_t dtype);
+const char* dtype_name(int32_t dtype);
+
 class Tensor {
  public:
-  Tensor(std::shared_ptr<Storage> storage, uint64_t offset, const uint64_t* shape, uint32_t rank);
+  Tensor(std::shared_ptr<Storage> storage, int32_t dtype, uint64_t offset_bytes, const uint64_t* shape, uint32_t rank);
 
   // A tensor of zeros on its own storage.
-  static Tensor zeros(const std::shared_ptr<Context>& context, const uint64_t* shape, uint32_t rank);
+  static Tensor zeros(const std::shared_ptr<Context>& context, int32_t dtype, const uint64_t* shape, uint32_t rank);
+  // A tensor on the caller's memory.
+  static Tensor external(const std::shared_ptr<Context>& context, void* data, int32_t dtype, const uint64_t* shape,
+                         uint32_t rank);
 
   const std::shared_ptr<Storage>& storage() const { return storage_; }
   const Context& context() const { return *storage_->context(); }
-  float* data() const { return storage_->data() + offset_; }
-  uint64_t offset() const { return offset_; }
+  void* data() const { return storage_->data() + offset_; }
+  int32_t dtype() const { return dtype_; }
   uint64_t count() const { return count_; }
+  uint64_t bytes() const { return count_ * dtype_size(dtype_); }
   uint32_t rank() const { return rank_; }
   const uint64_t* shape() const { return shape_; }
   bool same_shape(const Tensor& other) const;
+  bool overlaps(const Tensor& other) const;
 
   void read(float* data, uint64_t count) const;
   void write(const float* data, uint64_t count);
+  void read_bytes(void* data, uint64_t bytes) const;
+  void write_bytes(const void* data, uint64_t bytes);
   void fill(float value);
 
  private:
   std::shared_ptr<Storage> storage_;
-  uint64_t offset_;
-  uint64_t count_ = 1;
+  int32_t dtype_;
   uint32_t rank_;
+  uint64_t offset_;  // in bytes
+  uint64_t count_ = 1;
   uint64_t shape_[ADN_MAX_RANK] = {};
 };
 

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "core/error.h"
+#include "cpu/adadelta.h"
 #include "cpu/features.h"
 #include "cpu/network.h"
 
@@ -23,6 +24,7 @@ struct Device {
 
 Device& device_of(void* device) { return *static_cast<Device*>(device); }
 Network& network_of(void* network) { return *static_cast<Network*>(network); }
+cpu::Adadelta& optimizer_of(void* optimizer) { return *static_cast<cpu::Adadelta*>(optimizer); }
 
 int32_t choose_instruction_set(int32_t wanted) {
   if (wanted != ADN_INSTRUCTION_SET_AUTO) {
@@ -70,20 +72,36 @@ adn_status allocate(void** memory, void*, uint64_t bytes) {
 
 void release(void*, void* memory) { Floats::free(static_cast<float*>(memory)); }
 
-adn_status read(float* host, void*, const float* memory, uint64_t count) {
-  if (count != 0) std::memcpy(host, memory, count * sizeof(float));
+adn_status read(void* host, void*, const void* memory, uint64_t bytes) {
+  if (bytes != 0) std::memcpy(host, memory, bytes);
   return ADN_STATUS_OK;
 }
 
-adn_status write(void*, float* memory, const float* host, uint64_t count) {
-  if (count != 0) std::memcpy(memory, host, count * sizeof(float));
+adn_status write(void*, void* memory, const void* host, uint64_t bytes) {
+  if (bytes != 0) std::memcpy(memory, host, bytes);
   return ADN_STATUS_OK;
 }
 
-adn_status fill(void*, float* memory, float value, uint64_t count) {
-  std::fill_n(memory, count, value);
+adn_status copy(void*, void* to, const void* from, uint64_t bytes) {
+  if (bytes != 0) std::memcpy(to, from, bytes);
   return ADN_STATUS_OK;
 }
+
+template <class T>
+void fill_with(void* memory, const void* element, uint64_t count) {
+  T value;
+  std::memcpy(&value, element, sizeof value);
+  std::fill_n(static_cast<T*>(memory), count, value);
+}
+
+adn_status fill(void*, void* memory, const void* element, uint64_t element_bytes, uint64_t count) {
+  if (element_bytes == 2) fill_with<uint16_t>(memory, element, count);
+  if (element_bytes == 4) fill_with<uint32_t>(memory, element, count);
+  if (element_bytes == 8) fill_with<uint64_t>(memory, element, count);
+  return ADN_STATUS_OK;
+}
+
+adn_status check_external(void*, const void*, uint64_t) { return ADN_STATUS_OK; }
 
 adn_status network_create(void** network, uint64_t* bytes, void* device, const adn_plan* plan) {
   return guard([&] {
@@ -122,30 +140,30 @@ adn_status network_backward(void* network, const adn_network_memory* memory, con
   return guard([&] { network_of(network).backward(*memory, output_gradient, static_cast<int64_t>(batch_size), step); });
 }
 
-// The pieces are taken as one long row, cut every kChunk elements, so that threads share many small tensors and one large
-// one alike.
-adn_status adadelta_step(void* device, const adn_adadelta_piece* pieces, uint64_t piece_count,
-                         const adn_adadelta_options* options) {
-  constexpr uint64_t kChunk = 16 * 1024;
-  return guard([&] {
-    if (piece_count == 0) return;
-    const uint64_t total = pieces[piece_count - 1].start + pieces[piece_count - 1].count;
-    Device& d = device_of(device);
-    d.pool.run(static_cast<int64_t>((total + kChunk - 1) / kChunk), [&](int64_t chunk, uint32_t) {
-      uint64_t place = static_cast<uint64_t>(chunk) * kChunk;
-      const uint64_t end = std::min(total, place + kChunk);
-      const adn_adadelta_piece* piece =
-          std::upper_bound(pieces, pieces + piece_count, place,
-                           [](uint64_t p, const adn_adadelta_piece& x) { return p < x.start; }) -
-          1;
-      for (; place < end; ++piece) {
-        const uint64_t first = place - piece->start, count = std::min(end - place, piece->count - first);
-        d.kernels.adadelta(piece->p + first, piece->g + first, piece->v + first, piece->u + first,
-                           static_cast<int64_t>(count), adadelta_numbers(options[piece->group]));
-        place += count;
-      }
-    });
-  });
+adn_status adadelta_create(void** optimizer, void* device) {
+  return guard([&] { *optimizer = new cpu::Adadelta(device_of(device).pool, device_of(device).kernels); });
+}
+
+void adadelta_destroy(void* optimizer) { delete &optimizer_of(optimizer); }
+
+adn_status adadelta_prepare(void* optimizer, const adn_adadelta_piece* pieces, uint64_t piece_count,
+                            uint64_t group_count) {
+  return guard([&] { optimizer_of(optimizer).prepare(pieces, piece_count, group_count); });
+}
+
+adn_status adadelta_step(void* optimizer, const adn_adadelta_pass* pass) {
+  return guard([&] { optimizer_of(optimizer).step(*pass); });
+}
+
+adn_status adadelta_result(adn_adadelta_result* result, void* optimizer) {
+  *result = optimizer_of(optimizer).result();
+  return ADN_STATUS_OK;
+}
+
+adn_status adadelta_vjp(double* lr_bar, void* device, const adn_adadelta_vjp* vjp, const adn_adadelta_group* group) {
+  *lr_bar += device_of(device).kernels.adadelta_vjp(*vjp, group->decoupled_weight_decay,
+                                                    cpu::group_numbers(*group, group->lr, 1.0, 1.0));
+  return ADN_STATUS_OK;
 }
 
 constexpr adn_backend kBackend = {ADN_BACKEND_VERSION,
@@ -160,7 +178,9 @@ constexpr adn_backend kBackend = {ADN_BACKEND_VERSION,
                                   release,
                                   read,
                                   write,
+                                  copy,
                                   fill,
+                                  check_external,
                                   network_create,
                                   network_destroy,
                                   network_forward,
@@ -168,7 +188,12 @@ constexpr adn_backend kBackend = {ADN_BACKEND_VERSION,
                                   network_read_gradient,
                                   network_loss,
                                   network_backward,
-                                  adadelta_step};
+                                  adadelta_create,
+                                  adadelta_destroy,
+                                  adadelta_prepare,
+                                  adadelta_step,
+                                  adadelta_result,
+                                  adadelta_vjp};
 
 }  // namespace
 

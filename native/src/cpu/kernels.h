@@ -55,6 +55,24 @@ struct EpilogueGradient {
   bool pool, relu;
 };
 
+// Adadelta over elements of one parameter; the members are adn_adadelta_piece's.
+struct AdadeltaRun {
+  void *p, *g, *v, *u, *master, *average;
+  int64_t count;
+  int32_t dtype;
+  bool clip;  // the gradient is unscaled or clipped
+  bool zero;  // the gradient is 0 afterwards
+};
+
+// A group's numbers for either type that a step computes in.
+struct AdadeltaGroupNumbers {
+  AdadeltaNumbersOf<float> floats;
+  AdadeltaNumbersOf<double> doubles;
+};
+
+// A fixed number, so that every instruction set adds a norm up in the same order.
+constexpr int64_t kNormLanes = 16;
+
 constexpr int64_t kMaxPanel = 32;
 
 struct Kernels {
@@ -69,7 +87,12 @@ struct Kernels {
                     int64_t part_count, int64_t part_step);
   void (*relu)(float* out, const float* x, int64_t count);
   void (*relu_gradient)(float* x_gradient, const float* out, const float* gradient, int64_t count);
-  void (*adadelta)(float* p, const float* g, float* v, float* u, int64_t count, const AdadeltaNumbers& numbers);
+  void (*adadelta)(const AdadeltaRun& run, const AdadeltaGroupNumbers& numbers);
+  // Adds the squares of the unscaled, value-clipped gradients to sums[i % kNormLanes]. Returns whether all of them are finite
+  // before that.
+  bool (*adadelta_norm)(double* sums, const AdadeltaRun& run, const AdadeltaGroupNumbers& numbers);
+  double (*adadelta_vjp)(const adn_adadelta_vjp& vjp, double decoupled_weight_decay,
+                         const AdadeltaGroupNumbers& numbers);
 };
 
 const Kernels& baseline_kernels();

@@ -275,22 +275,16 @@ void relu_gradient(float* x_gradient, const float* out, const float* gradient, i
   for (int64_t i = 0; i < count; ++i) x_gradient[i] = out[i] <= 0.0f ? 0.0f : gradient[i];
 }
 
-// Reads p, g, v and u once and writes p, v and u once: 28 bytes a parameter.
-void adadelta(float* p, const float* g, float* v, float* u, int64_t count, const AdadeltaNumbers& numbers) {
-  const AdadeltaNumbers n = numbers;
-  float* __restrict pr = p;
-  const float* __restrict gr = g;
-  float* __restrict vr = v;
-  float* __restrict ur = u;
-  if (n.weight_decay != 0.0f) {
-    for (int64_t i = 0; i < count; ++i) adadelta_element<true>(pr[i], gr[i], vr[i], ur[i], n);
-  } else {
-    for (int64_t i = 0; i < count; ++i) adadelta_element<false>(pr[i], gr[i], vr[i], ur[i], n);
-  }
-}
+}  // namespace
+}  // namespace adn::cpu
 
-const Kernels kTable = {kPanel,    gemm, epilogue,      epilogue_gradient, add_columns,
-                        add_parts, relu, relu_gradient, adadelta};
+#include "cpu/adadelta.inl"
+
+namespace adn::cpu {
+namespace {
+
+const Kernels kTable = {kPanel, gemm,          epilogue, epilogue_gradient, add_columns, add_parts,
+                        relu,   relu_gradient, adadelta, adadelta_norm,     adadelta_vjp};
 
 }  // namespace
 }  // namespace adn::cpu
