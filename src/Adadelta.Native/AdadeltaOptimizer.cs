@@ -17,6 +17,7 @@ public sealed unsafe class AdadeltaOptimizer : IDisposable
     private readonly AdadeltaHandle _handle;
     private readonly ComputeContext _context;
     private readonly List<AdadeltaState?> _states = [];
+    private readonly List<IReadOnlyList<Parameter>> _groups = [];
 
     /// <summary>Makes an optimizer with one group.</summary>
     /// <param name="parameters">What it trains, at least one, all on one context.</param>
@@ -51,7 +52,7 @@ public sealed unsafe class AdadeltaOptimizer : IDisposable
             Validate(group, nameof(groups));
         }
         _context = groups[0].Parameters[0].Value.Context;
-        var options = ToNative(defaults ?? new AdadeltaOptions());
+        var options = (defaults ?? new AdadeltaOptions()).ToNative();
         Status.ThrowIfFailed(NativeMethods.adn_adadelta_create(out _handle, _context.Handle, &options));
         try
         {
@@ -98,7 +99,68 @@ public sealed unsafe class AdadeltaOptimizer : IDisposable
         }
     }
 
-    /// <summary>Number of steps taken, as PyTorch's <c>state["step"]</c>.</summary>
+    /// <summary>Number of parameters over all groups.</summary>
+    /// <exception cref="ObjectDisposedException">The optimizer is disposed.</exception>
+    public int ParameterCount
+    {
+        get
+        {
+            ObjectDisposedException.ThrowIf(_handle.IsClosed, this);
+            return _states.Count;
+        }
+    }
+
+    /// <summary>What a step does beside the update; by default nothing.</summary>
+    /// <exception cref="ArgumentException">A value is out of its bounds; nothing has changed.</exception>
+    /// <exception cref="ObjectDisposedException">The optimizer is disposed.</exception>
+    public AdadeltaPassOptions PassOptions
+    {
+        get
+        {
+            adn_adadelta_pass_options options = default;
+            options.struct_size = (uint)sizeof(adn_adadelta_pass_options);
+            Status.ThrowIfFailed(NativeMethods.adn_adadelta_get_pass_options(&options, Handle));
+            return new AdadeltaPassOptions
+            {
+                ZeroGradients = options.zero_gradients != 0,
+                GradientScale = options.gradient_scale,
+                ClipNorm = options.clip_norm,
+                SkipNonfinite = options.skip_nonfinite != 0,
+            };
+        }
+
+        set
+        {
+            ArgumentNullException.ThrowIfNull(value);
+            var options = new adn_adadelta_pass_options
+            {
+                struct_size = (uint)sizeof(adn_adadelta_pass_options),
+                zero_gradients = value.ZeroGradients ? 1 : 0,
+                gradient_scale = value.GradientScale,
+                clip_norm = value.ClipNorm,
+                skip_nonfinite = value.SkipNonfinite ? 1 : 0,
+            };
+            Status.ThrowIfFailed(NativeMethods.adn_adadelta_set_pass_options(Handle, &options));
+        }
+    }
+
+    /// <summary>What the last step found; on a device other than the CPU, reading it waits for the step.</summary>
+    /// <exception cref="ObjectDisposedException">The optimizer is disposed.</exception>
+    public AdadeltaReport LastReport
+    {
+        get
+        {
+            adn_adadelta_report report = default;
+            report.struct_size = (uint)sizeof(adn_adadelta_report);
+            Status.ThrowIfFailed(NativeMethods.adn_adadelta_get_report(&report, Handle));
+            return new(report.skipped != 0, report.norm);
+        }
+    }
+
+    /// <summary>
+    /// The largest number of steps that a parameter took part in, as PyTorch's <c>state["step"]</c>; setting it sets that of
+    /// every parameter.
+    /// </summary>
     /// <exception cref="ArgumentOutOfRangeException">The value is negative.</exception>
     /// <exception cref="ObjectDisposedException">The optimizer is disposed.</exception>
     public long StepCount
@@ -147,7 +209,8 @@ public sealed unsafe class AdadeltaOptimizer : IDisposable
                 gradients[i] = Hold(group.Parameters[i].Gradient.Handle, held);
             }
             _states.EnsureCapacity(_states.Count + count);
-            var options = ToNative(group.Options ?? new AdadeltaOptions());
+            _groups.EnsureCapacity(_groups.Count + 1);
+            var options = (group.Options ?? new AdadeltaOptions()).ToNative();
             ulong index;
             fixed (nint* valuesPointer = values, gradientsPointer = gradients)
             {
@@ -155,15 +218,13 @@ public sealed unsafe class AdadeltaOptimizer : IDisposable
                     &index, handle, valuesPointer, gradientsPointer, (ulong)count, group.Options is null ? null : &options));
             }
             CollectionsMarshal.SetCount(_states, _states.Count + count);
+            _groups.Add([.. group.Parameters]);
             handle.Holds(2 * sizeof(float) * group.Parameters.Sum(parameter => parameter.Value.Count));
             return (int)index;
         }
         finally
         {
-            foreach (var tensor in held)
-            {
-                tensor.DangerousRelease();
-            }
+            Release(held);
         }
     }
 
@@ -172,18 +233,7 @@ public sealed unsafe class AdadeltaOptimizer : IDisposable
     /// <returns>Its settings.</returns>
     /// <exception cref="ArgumentException">There is no such group.</exception>
     /// <exception cref="ObjectDisposedException">The optimizer is disposed.</exception>
-    public AdadeltaOptions GetOptions(int group = 0)
-    {
-        var options = GetNativeOptions(group);
-        return new AdadeltaOptions
-        {
-            LearningRate = options.lr,
-            Rho = options.rho,
-            Eps = options.eps,
-            WeightDecay = options.weight_decay,
-            Maximize = options.maximize != 0,
-        };
-    }
+    public AdadeltaOptions GetOptions(int group = 0) => AdadeltaOptions.FromNative(GetNativeOptions(group));
 
     /// <summary>Changes the settings of a group; its state stays.</summary>
     /// <param name="options">Its new settings.</param>
@@ -193,10 +243,54 @@ public sealed unsafe class AdadeltaOptimizer : IDisposable
     public void SetOptions(AdadeltaOptions options, int group = 0)
     {
         ArgumentNullException.ThrowIfNull(options);
-        SetNativeOptions(ToNative(options), group);
+        SetNativeOptions(options.ToNative(), group);
     }
 
-    /// <summary>Updates every parameter of every group from its gradient, in one pass.</summary>
+    /// <summary>The parameters of a group, in the order they were given.</summary>
+    /// <param name="group">Its number, from 0.</param>
+    /// <returns>The parameters.</returns>
+    /// <exception cref="ArgumentException">There is no such group.</exception>
+    /// <exception cref="ObjectDisposedException">The optimizer is disposed.</exception>
+    public IReadOnlyList<Parameter> GetParameters(int group = 0)
+    {
+        ObjectDisposedException.ThrowIf(_handle.IsClosed, this);
+        return _groups[Require.InRange(group, _groups.Count)];
+    }
+
+    /// <summary>Replaces the gradient of a parameter. It allocates nothing, so that it may be called before every step.</summary>
+    /// <param name="index">The parameter's place over all groups, in the order they were added.</param>
+    /// <param name="gradient">
+    /// A tensor of the parameter's shape and type; null is PyTorch's None: steps skip the parameter, its state and its count.
+    /// </param>
+    /// <exception cref="ArgumentException">There is no such parameter, or the tensor does not fit it.</exception>
+    /// <exception cref="ObjectDisposedException">The optimizer or the tensor is disposed.</exception>
+    public void SetGradient(int index, Tensor? gradient)
+    {
+        var handle = Handle;
+        Require.InRange(index, _states.Count);
+        using var held = new HeldTensor(gradient);
+        Status.ThrowIfFailed(NativeMethods.adn_adadelta_set_gradient(handle, (ulong)index, held.Pointer));
+    }
+
+    /// <summary>
+    /// Makes a group read its learning rate from memory at the time of each step, so that a schedule or a captured graph sees
+    /// changes. The value there is not checked.
+    /// </summary>
+    /// <param name="learningRate">
+    /// A float32 or float64 tensor with one element, of any rank; null takes <see cref="AdadeltaOptions.LearningRate"/> again.
+    /// </param>
+    /// <param name="group">The group's number, from 0.</param>
+    /// <exception cref="ArgumentException">There is no such group, or the tensor has more elements or another type.</exception>
+    /// <exception cref="ObjectDisposedException">The optimizer or the tensor is disposed.</exception>
+    public void SetLearningRateTensor(Tensor? learningRate, int group = 0)
+    {
+        var handle = Handle;
+        Require.InRange(group, _groups.Count);
+        using var held = new HeldTensor(learningRate);
+        Status.ThrowIfFailed(NativeMethods.adn_adadelta_set_lr_tensor(handle, (ulong)group, held.Pointer));
+    }
+
+    /// <summary>Updates every parameter of every group that has a gradient, in one pass. It allocates no managed memory.</summary>
     /// <exception cref="ObjectDisposedException">The optimizer is disposed.</exception>
     public void Step() => Status.ThrowIfFailed(NativeMethods.adn_adadelta_step(Handle));
 
@@ -219,6 +313,113 @@ public sealed unsafe class AdadeltaOptimizer : IDisposable
         return state;
     }
 
+    /// <summary>The float32 copy of a 16-bit parameter that <see cref="AdadeltaOptions.MasterWeights"/> keeps.</summary>
+    /// <param name="index">The parameter's place over all groups.</param>
+    /// <returns>A view of the optimizer's storage, which the caller disposes, or null where there is none.</returns>
+    /// <exception cref="ArgumentOutOfRangeException">There is no such parameter.</exception>
+    /// <exception cref="ObjectDisposedException">The optimizer is disposed.</exception>
+    public Tensor? GetMasterWeights(int index)
+    {
+        GetWeights(index, out var master, out var average);
+        average.Dispose();
+        return ToTensor(master);
+    }
+
+    /// <summary>The moving average of a parameter that <see cref="AdadeltaOptions.AverageDecay"/> keeps.</summary>
+    /// <param name="index">The parameter's place over all groups.</param>
+    /// <returns>A view of the optimizer's storage, which the caller disposes, or null where there is none.</returns>
+    /// <exception cref="ArgumentOutOfRangeException">There is no such parameter.</exception>
+    /// <exception cref="ObjectDisposedException">The optimizer is disposed.</exception>
+    public Tensor? GetAverage(int index)
+    {
+        GetWeights(index, out var master, out var average);
+        master.Dispose();
+        return ToTensor(average);
+    }
+
+    /// <summary>Number of steps that a parameter took part in, PyTorch's <c>state["step"]</c>.</summary>
+    /// <param name="index">The parameter's place over all groups.</param>
+    /// <returns>The number.</returns>
+    /// <exception cref="ArgumentOutOfRangeException">There is no such parameter.</exception>
+    /// <exception cref="ObjectDisposedException">The optimizer is disposed.</exception>
+    public long GetStep(int index)
+    {
+        var handle = Handle;
+        ulong step;
+        Status.ThrowIfFailed(
+            NativeMethods.adn_adadelta_get_parameter_step(&step, handle, (ulong)Require.InRange(index, _states.Count)));
+        return checked((long)step);
+    }
+
+    /// <summary>Sets the number of steps that a parameter took part in.</summary>
+    /// <param name="index">The parameter's place over all groups.</param>
+    /// <param name="step">The number, at least 0.</param>
+    /// <exception cref="ArgumentOutOfRangeException">There is no such parameter, or the number is negative.</exception>
+    /// <exception cref="ObjectDisposedException">The optimizer is disposed.</exception>
+    public void SetStep(int index, long step)
+    {
+        var handle = Handle;
+        Status.ThrowIfFailed(NativeMethods.adn_adadelta_set_parameter_step(
+            handle, (ulong)Require.InRange(index, _states.Count), Require.AtLeast(0, step)));
+    }
+
+    /// <summary>Steps that were recorded (<see cref="AdadeltaOptions.Differentiable"/>) and not gone back through.</summary>
+    /// <exception cref="ObjectDisposedException">The optimizer is disposed.</exception>
+    public int RecordedSteps
+    {
+        get
+        {
+            ulong length;
+            Status.ThrowIfFailed(NativeMethods.adn_adadelta_get_tape_length(&length, Handle));
+            return checked((int)length);
+        }
+    }
+
+    /// <summary>
+    /// Goes back through the last recorded step and forgets it: from the gradients of some function by what the step wrote to
+    /// those by what it read. To go on to the step before, add to the parameters' gradients what reaches them through the loss
+    /// whose gradient the step was given.
+    /// </summary>
+    /// <param name="cotangents">For each parameter over all groups; null for those that the step did not record.</param>
+    /// <param name="learningRateGradients">For each group: the gradient by its learning rate is added. Empty when not wanted.</param>
+    /// <exception cref="ArgumentException">A number or a tensor does not fit; nothing has changed.</exception>
+    /// <exception cref="InvalidOperationException">No step is recorded.</exception>
+    /// <exception cref="ObjectDisposedException">The optimizer or a tensor is disposed.</exception>
+    public void Backward(IReadOnlyList<AdadeltaCotangent?> cotangents, Span<double> learningRateGradients = default)
+    {
+        ArgumentNullException.ThrowIfNull(cotangents);
+        var handle = Handle;
+        var held = new List<TensorHandle>(4 * cotangents.Count);
+        try
+        {
+            var native = new adn_adadelta_cotangent[cotangents.Count];
+            for (var i = 0; i < native.Length; i++)
+            {
+                if (cotangents[i] is { } one)
+                {
+                    native[i].parameter = Hold(one.Parameter.Handle, held);
+                    native[i].gradient = Hold(one.Gradient.Handle, held);
+                    native[i].square_avg = Hold(one.SquareAverage.Handle, held);
+                    native[i].acc_delta = Hold(one.AccumulatedDelta.Handle, held);
+                }
+            }
+            fixed (double* rates = learningRateGradients)
+            fixed (adn_adadelta_cotangent* pointer = native)
+            {
+                Status.ThrowIfFailed(NativeMethods.adn_adadelta_backward(
+                    rates, (ulong)learningRateGradients.Length, handle, pointer, (ulong)native.Length));
+            }
+        }
+        finally
+        {
+            Release(held);
+        }
+    }
+
+    /// <summary>Forgets the recorded steps.</summary>
+    /// <exception cref="ObjectDisposedException">The optimizer is disposed.</exception>
+    public void ClearRecordedSteps() => Status.ThrowIfFailed(NativeMethods.adn_adadelta_clear_tape(Handle));
+
     /// <summary>Gives the state's memory back. The parameters stay as they are.</summary>
     public void Dispose()
     {
@@ -240,24 +441,50 @@ public sealed unsafe class AdadeltaOptimizer : IDisposable
         }
     }
 
+    // Keeps a tensor that may be missing from going away under a call.
+    private readonly ref struct HeldTensor
+    {
+        private readonly TensorHandle? _handle;
+
+        internal HeldTensor(Tensor? tensor)
+        {
+            if (tensor is not null)
+            {
+                var added = false;
+                tensor.Handle.DangerousAddRef(ref added);
+                _handle = tensor.Handle;
+                Pointer = _handle.DangerousGetHandle();
+            }
+        }
+
+        internal nint Pointer { get; }
+
+        public void Dispose() => _handle?.DangerousRelease();
+    }
+
+    private static void Release(List<TensorHandle> held)
+    {
+        foreach (var tensor in held)
+        {
+            tensor.DangerousRelease();
+        }
+    }
+
+    private void GetWeights(int index, out TensorHandle master, out TensorHandle average)
+    {
+        var handle = Handle;
+        Status.ThrowIfFailed(NativeMethods.adn_adadelta_get_weights(
+            out master, out average, handle, (ulong)Require.InRange(index, _states.Count)));
+    }
+
+    private Tensor? ToTensor(TensorHandle tensor) => tensor.IsInvalid ? null : new Tensor(_context, tensor);
+
     private static nint Hold(TensorHandle tensor, List<TensorHandle> held)
     {
         var added = false;
         tensor.DangerousAddRef(ref added);
         held.Add(tensor);
         return tensor.DangerousGetHandle();
-    }
-
-    private static adn_adadelta_options ToNative(AdadeltaOptions options)
-    {
-        adn_adadelta_options native;
-        Status.ThrowIfFailed(NativeMethods.adn_adadelta_options_init(&native, (uint)sizeof(adn_adadelta_options)));
-        native.lr = options.LearningRate;
-        native.rho = options.Rho;
-        native.eps = options.Eps;
-        native.weight_decay = options.WeightDecay;
-        native.maximize = options.Maximize ? 1 : 0;
-        return native;
     }
 
     private adn_adadelta_options GetNativeOptions(int group)

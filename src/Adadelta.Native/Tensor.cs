@@ -1,8 +1,14 @@
+using System.Buffers;
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
 using Adadelta.Native.Interop;
 
 namespace Adadelta.Native;
 
-/// <summary>A dense, row-major array of 32-bit floats on a context's device.</summary>
+/// <summary>
+/// A dense, row-major array of numbers on a context's device: in memory of its own, or in the caller's
+/// (<see cref="FromMemory{T}"/>, <see cref="FromPointer"/>). Networks take 32-bit floats alone, the optimizer takes every type.
+/// </summary>
 /// <remarks>One object must not be used by two threads at once; different objects may.</remarks>
 public sealed unsafe class Tensor : IDisposable
 {
@@ -10,6 +16,7 @@ public sealed unsafe class Tensor : IDisposable
     private readonly ComputeContext _context;
     private readonly IReadOnlyList<long> _shape;
     private readonly long _count;
+    private readonly ElementType _type;
 
     /// <summary>Makes a tensor of zeros.</summary>
     /// <param name="context">The context it is made on.</param>
@@ -20,14 +27,9 @@ public sealed unsafe class Tensor : IDisposable
     public Tensor(ComputeContext context, params ReadOnlySpan<long> shape)
     {
         ArgumentNullException.ThrowIfNull(context);
-        var extents = new ulong[shape.Length];
-        for (var i = 0; i < extents.Length; i++)
+        fixed (ulong* pointer = Extents(shape))
         {
-            extents[i] = Require.AtLeast(1, shape[i], $"shape[{i}]");
-        }
-        fixed (ulong* pointer = extents)
-        {
-            Status.ThrowIfFailed(NativeMethods.adn_tensor_create(out _handle, context.Handle, pointer, (uint)extents.Length));
+            Status.ThrowIfFailed(NativeMethods.adn_tensor_create(out _handle, context.Handle, pointer, (uint)shape.Length));
         }
         _context = context;
         _shape = Array.AsReadOnly(shape.ToArray());
@@ -45,10 +47,94 @@ public sealed unsafe class Tensor : IDisposable
         {
             shape[i] = (long)extents[i];
         }
+        int type;
+        Status.ThrowIfFailed(NativeMethods.adn_tensor_get_dtype(&type, handle));
+        _type = (ElementType)type;
         _handle = handle;
         _context = context;
         _shape = Array.AsReadOnly(shape);
         _count = Product(_shape);
+    }
+
+    /// <summary>Makes a tensor of zeros of any type.</summary>
+    /// <param name="context">The context it is made on.</param>
+    /// <param name="type">The type of its elements.</param>
+    /// <param name="shape">Its extents, at most 8, each at least 1; none for a scalar.</param>
+    /// <returns>The tensor.</returns>
+    /// <exception cref="ArgumentException">The type, an extent or the number of extents is out of its bounds.</exception>
+    /// <exception cref="ObjectDisposedException">The context is disposed.</exception>
+    /// <exception cref="OutOfMemoryException">There is no memory for it.</exception>
+    public static Tensor Zeros(ComputeContext context, ElementType type, params ReadOnlySpan<long> shape)
+    {
+        ArgumentNullException.ThrowIfNull(context);
+        TensorHandle handle;
+        fixed (ulong* pointer = Extents(shape))
+        {
+            Status.ThrowIfFailed(NativeMethods.adn_tensor_create_typed(
+                out handle, context.Handle, (int)type, pointer, (uint)shape.Length));
+        }
+        var tensor = new Tensor(context, handle);
+        handle.Holds(tensor._count * SizeOf(type));
+        return tensor;
+    }
+
+    /// <summary>
+    /// Makes a tensor on managed memory, which is pinned and used in place until the tensor and whatever was made with it (an
+    /// optimizer) is gone: what either side writes the other sees. The CPU only.
+    /// </summary>
+    /// <typeparam name="T">
+    /// <see cref="float"/>, <see cref="double"/>, <see cref="Half"/> or <see cref="BFloat16"/>, which gives the tensor its type.
+    /// </typeparam>
+    /// <param name="context">The context it is made on.</param>
+    /// <param name="memory">The elements, in row-major order.</param>
+    /// <param name="shape">Its extents; none takes the memory as one row.</param>
+    /// <returns>The tensor.</returns>
+    /// <exception cref="ArgumentException">The type is another, the memory is empty or its length is not the product of the extents.</exception>
+    /// <exception cref="ObjectDisposedException">The context is disposed.</exception>
+    public static Tensor FromMemory<T>(ComputeContext context, Memory<T> memory, params ReadOnlySpan<long> shape)
+        where T : unmanaged
+    {
+        ArgumentNullException.ThrowIfNull(context);
+        var type = TypeOf<T>() ?? throw new ArgumentException(
+            $"memory: of {typeof(T).Name}, expected float, double, Half or BFloat16", nameof(memory));
+        ReadOnlySpan<long> row = [memory.Length];
+        var extents = shape.IsEmpty ? row : shape;
+        if (memory.IsEmpty || Product(extents.ToArray()) != memory.Length)
+        {
+            throw new ArgumentException(
+                $"memory: {memory.Length} elements, expected at least 1 and those of shape [{string.Join(", ", extents.ToArray())}]",
+                nameof(memory));
+        }
+        var pin = GCHandle.Alloc(new Pin { Memory = memory.Pin() });
+        try
+        {
+            var data = ((Pin)pin.Target!).Memory.Pointer;
+            return External(context, data, type, extents, &Unpin, (void*)GCHandle.ToIntPtr(pin));
+        }
+        catch
+        {
+            Unpin((nint)GCHandle.ToIntPtr(pin));
+            throw;
+        }
+    }
+
+    /// <summary>
+    /// Makes a tensor on memory of the caller's own, which is used in place: what either side writes the other sees.
+    /// </summary>
+    /// <param name="context">The context it is made on.</param>
+    /// <param name="data">
+    /// Address of the elements, in row-major order, on the context's device; aligned to an element (4 bytes for complex ones). It
+    /// must stay valid until the tensor and whatever was made with it (an optimizer) is disposed.
+    /// </param>
+    /// <param name="type">The type of the elements.</param>
+    /// <param name="shape">Its extents, at most 8, each at least 1; none for a scalar.</param>
+    /// <returns>The tensor.</returns>
+    /// <exception cref="ArgumentException">The address is 0, not aligned or not the device's, or an extent is out of its bounds.</exception>
+    /// <exception cref="ObjectDisposedException">The context is disposed.</exception>
+    public static Tensor FromPointer(ComputeContext context, nint data, ElementType type, params ReadOnlySpan<long> shape)
+    {
+        ArgumentNullException.ThrowIfNull(context);
+        return External(context, (void*)data, type, shape, null, null);
     }
 
     /// <summary>The context that the tensor was made on.</summary>
@@ -63,11 +149,15 @@ public sealed unsafe class Tensor : IDisposable
     /// <exception cref="ObjectDisposedException">The tensor, or the network or optimizer that owns it, is disposed.</exception>
     public long Count => Live()._count;
 
+    /// <summary>The type of its elements.</summary>
+    /// <exception cref="ObjectDisposedException">The tensor, or the network or optimizer that owns it, is disposed.</exception>
+    public ElementType Type => Live()._type;
+
     internal TensorHandle Handle => Live()._handle;
 
     /// <summary>Copies all elements out of the tensor, in row-major order.</summary>
     /// <param name="destination">Takes the elements; its length must be <see cref="Count"/>.</param>
-    /// <exception cref="ArgumentException">The length differs from <see cref="Count"/>.</exception>
+    /// <exception cref="ArgumentException">The length differs from <see cref="Count"/>, or the elements are not float32.</exception>
     /// <exception cref="ObjectDisposedException">The tensor, or the network or optimizer that owns it, is disposed.</exception>
     public void Read(Span<float> destination)
     {
@@ -89,7 +179,65 @@ public sealed unsafe class Tensor : IDisposable
         }
     }
 
-    /// <summary>Sets every element to one value.</summary>
+    /// <summary>Copies all elements of any type out of the tensor, in row-major order.</summary>
+    /// <typeparam name="T">The elements' type: <see cref="float"/> (also twice as many for complex ones), <see cref="double"/>,
+    /// <see cref="Half"/> or <see cref="BFloat16"/>.</typeparam>
+    /// <param name="destination">Takes the elements; its length must be <see cref="Count"/>, or twice that for complex ones.</param>
+    /// <exception cref="ArgumentException">The length or the type differs.</exception>
+    /// <exception cref="ObjectDisposedException">The tensor, or the network or optimizer that owns it, is disposed.</exception>
+    public void ReadAs<T>(Span<T> destination)
+        where T : unmanaged
+    {
+        CheckType<T>();
+        fixed (T* pointer = destination)
+        {
+            Status.ThrowIfFailed(NativeMethods.adn_tensor_read_bytes(
+                pointer, (ulong)destination.Length * (ulong)sizeof(T), Handle));
+        }
+    }
+
+    /// <summary>Copies all elements of any type into the tensor, in row-major order.</summary>
+    /// <typeparam name="T">The elements' type, as for <see cref="ReadAs{T}"/>.</typeparam>
+    /// <param name="source">The elements; their number must be <see cref="Count"/>, or twice that for complex ones.</param>
+    /// <exception cref="ArgumentException">The length or the type differs; the tensor is unchanged.</exception>
+    /// <exception cref="ObjectDisposedException">The tensor, or the network or optimizer that owns it, is disposed.</exception>
+    public void WriteAs<T>(ReadOnlySpan<T> source)
+        where T : unmanaged
+    {
+        CheckType<T>();
+        fixed (T* pointer = source)
+        {
+            Status.ThrowIfFailed(NativeMethods.adn_tensor_write_bytes(
+                Handle, pointer, (ulong)source.Length * (ulong)sizeof(T)));
+        }
+    }
+
+    /// <summary>Copies all elements as their bytes, in row-major order and the machine's byte order.</summary>
+    /// <returns>The bytes, <see cref="Count"/> times the size of an element.</returns>
+    /// <exception cref="ObjectDisposedException">The tensor, or the network or optimizer that owns it, is disposed.</exception>
+    public byte[] ToBytes()
+    {
+        var bytes = new byte[checked(Count * SizeOf(Type))];
+        fixed (byte* pointer = bytes)
+        {
+            Status.ThrowIfFailed(NativeMethods.adn_tensor_read_bytes(pointer, (ulong)bytes.Length, Handle));
+        }
+        return bytes;
+    }
+
+    /// <summary>Sets all elements from their bytes.</summary>
+    /// <param name="bytes">The bytes, as <see cref="ToBytes"/> gives them.</param>
+    /// <exception cref="ArgumentException">The length differs; the tensor is unchanged.</exception>
+    /// <exception cref="ObjectDisposedException">The tensor, or the network or optimizer that owns it, is disposed.</exception>
+    public void WriteBytes(ReadOnlySpan<byte> bytes)
+    {
+        fixed (byte* pointer = bytes)
+        {
+            Status.ThrowIfFailed(NativeMethods.adn_tensor_write_bytes(Handle, pointer, (ulong)bytes.Length));
+        }
+    }
+
+    /// <summary>Sets every element to one value, rounded to the nearest number of its type.</summary>
     /// <param name="value">The value.</param>
     /// <exception cref="ObjectDisposedException">The tensor, or the network or optimizer that owns it, is disposed.</exception>
     public void Fill(float value) => Status.ThrowIfFailed(NativeMethods.adn_tensor_fill(Handle, value));
@@ -106,6 +254,67 @@ public sealed unsafe class Tensor : IDisposable
 
     /// <summary>Gives the memory back, unless it belongs to a network or an optimizer: those keep theirs.</summary>
     public void Dispose() => _handle.Dispose();
+
+    private static Tensor External(
+        ComputeContext context, void* data, ElementType type, ReadOnlySpan<long> shape,
+        delegate* unmanaged<void*, void> release, void* user)
+    {
+        TensorHandle handle;
+        fixed (ulong* pointer = Extents(shape))
+        {
+            Status.ThrowIfFailed(NativeMethods.adn_tensor_create_external(
+                out handle, context.Handle, data, (int)type, pointer, (uint)shape.Length, release, user));
+        }
+        return new Tensor(context, handle);
+    }
+
+    private static ulong[] Extents(ReadOnlySpan<long> shape)
+    {
+        var extents = new ulong[shape.Length];
+        for (var i = 0; i < extents.Length; i++)
+        {
+            extents[i] = Require.AtLeast(1, shape[i], $"shape[{i}]");
+        }
+        return extents;
+    }
+
+    private static int SizeOf(ElementType type) => type switch
+    {
+        ElementType.Float64 or ElementType.Complex64 => 8,
+        ElementType.Float16 or ElementType.BFloat16 => 2,
+        _ => 4,
+    };
+
+    private static ElementType? TypeOf<T>() =>
+        typeof(T) == typeof(float) ? ElementType.Float32
+        : typeof(T) == typeof(double) ? ElementType.Float64
+        : typeof(T) == typeof(Half) ? ElementType.Float16
+        : typeof(T) == typeof(BFloat16) ? ElementType.BFloat16
+        : null;
+
+    private void CheckType<T>()
+    {
+        if (TypeOf<T>() != (Type == ElementType.Complex64 ? ElementType.Float32 : Type))
+        {
+            throw new ArgumentException($"T: {typeof(T).Name}, expected the type of {Type} elements");
+        }
+    }
+
+    // Managed memory that the native side looks at; freed when it calls back.
+    private sealed class Pin
+    {
+        internal MemoryHandle Memory;
+    }
+
+    [UnmanagedCallersOnly]
+    private static void Unpin(void* user) => Unpin((nint)user);
+
+    private static void Unpin(nint user)
+    {
+        var handle = GCHandle.FromIntPtr(user);
+        ((Pin)handle.Target!).Memory.Dispose();
+        handle.Free();
+    }
 
     private static long Product(IEnumerable<long> shape) => shape.Aggregate(1L, (product, extent) => checked(product * extent));
 

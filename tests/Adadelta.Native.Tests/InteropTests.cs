@@ -21,7 +21,9 @@ internal sealed unsafe class InteropTests
         Assert.That(sizeof(adn_network_options), Is.EqualTo(2 * 4 + 3 * 8 + 8 + 8 + 2 * 4));
         Assert.That(sizeof(adn_network_info), Is.EqualTo(2 * 4 + 3 * 8 + 4 * 8 + 2 * 4));
         Assert.That(sizeof(adn_layer_info), Is.EqualTo(2 * 4 + 3 * 8 + 8 + 64 + 2 * 4));
-        Assert.That(sizeof(adn_adadelta_options), Is.EqualTo(2 * 4 + 4 * 8));
+        Assert.That(sizeof(adn_adadelta_options), Is.EqualTo(2 * 4 + 4 * 8 + 6 * 4 + 3 * 8));
+        Assert.That(sizeof(adn_adadelta_pass_options), Is.EqualTo(2 * 4 + 2 * 8 + 2 * 4));
+        Assert.That(sizeof(adn_adadelta_report), Is.EqualTo(2 * 4 + 8));
     }
 
     // The documented defaults are found under the right names, so every field stands where the library writes it.
@@ -55,6 +57,18 @@ internal sealed unsafe class InteropTests
         Assert.That(adadelta.eps, Is.EqualTo(1e-6));
         Assert.That(adadelta.weight_decay, Is.Zero);
         Assert.That(adadelta.maximize, Is.Zero);
+        Assert.That(
+            new[] { adadelta.foreach_, adadelta.capturable, adadelta.differentiable, adadelta.zero_eps, adadelta.master_weights },
+            Is.All.Zero);
+        Assert.That(
+            new[] { adadelta.decoupled_weight_decay, adadelta.clip_value, adadelta.average_decay }, Is.All.Zero);
+
+        adn_adadelta_pass_options pass;
+        Status.ThrowIfFailed(NativeMethods.adn_adadelta_pass_options_init(&pass, (uint)sizeof(adn_adadelta_pass_options)));
+        Assert.That(pass.struct_size, Is.EqualTo(sizeof(adn_adadelta_pass_options)));
+        Assert.That(pass.gradient_scale, Is.EqualTo(1.0));
+        Assert.That(pass.clip_norm, Is.Zero);
+        Assert.That(new[] { pass.zero_gradients, pass.skip_nonfinite }, Is.All.Zero);
     }
 
     [Test]
@@ -102,6 +116,20 @@ internal sealed unsafe class InteropTests
         {
             ["ADN_ABI_VERSION"] = NativeMethods.ADN_ABI_VERSION,
             ["ADN_MAX_RANK"] = NativeMethods.ADN_MAX_RANK,
+            ["ADN_DTYPE_FLOAT32"] = (long)ElementType.Float32,
+            ["ADN_DTYPE_FLOAT64"] = (long)ElementType.Float64,
+            ["ADN_DTYPE_FLOAT16"] = (long)ElementType.Float16,
+            ["ADN_DTYPE_BFLOAT16"] = (long)ElementType.BFloat16,
+            ["ADN_DTYPE_COMPLEX64"] = (long)ElementType.Complex64,
+            ["ADN_FOREACH_AUTO"] = NativeMethods.ADN_FOREACH_AUTO,
+            ["ADN_FOREACH_FALSE"] = NativeMethods.ADN_FOREACH_FALSE,
+            ["ADN_FOREACH_TRUE"] = NativeMethods.ADN_FOREACH_TRUE,
+            ["ADN_ZERO_EPS_NAN"] = (long)ZeroEps.NaN,
+            ["ADN_ZERO_EPS_REFUSE"] = (long)ZeroEps.Refuse,
+            ["ADN_ZERO_EPS_KEEP"] = (long)ZeroEps.Keep,
+            ["ADN_PRESET_PYTORCH"] = NativeMethods.ADN_PRESET_PYTORCH,
+            ["ADN_PRESET_PAPER2012"] = NativeMethods.ADN_PRESET_PAPER2012,
+            ["ADN_PRESET_KERAS"] = NativeMethods.ADN_PRESET_KERAS,
             ["ADN_STATUS_OK"] = NativeMethods.ADN_STATUS_OK,
             ["ADN_STATUS_INVALID_ARGUMENT"] = NativeMethods.ADN_STATUS_INVALID_ARGUMENT,
             ["ADN_STATUS_INVALID_STATE"] = NativeMethods.ADN_STATUS_INVALID_STATE,

@@ -143,10 +143,13 @@ ADN_API adn_status adn_tensor_create_typed(adn_tensor** tensor, adn_context* con
 /* A tensor on memory of the caller's own, which is used in place: nothing is copied, and what either side writes the other
  * sees. data is aligned to its element (2, 4 or 8 bytes; 4 for COMPLEX64) and, on a device other than the CPU, an address of
  * that device. It must stay valid and where it is until the tensor and everything made with it (an optimizer's group) is
- * destroyed; the library never frees it. No call may run while the caller writes there.
- * Errors: INVALID_ARGUMENT for NULL, an address that is not aligned or one the device cannot use. */
+ * destroyed; then release(user) is called once, on whichever thread lets go last. release may be NULL. The library never
+ * frees the memory itself, and no call may run on the tensor while the caller writes there.
+ * Errors: INVALID_ARGUMENT for NULL, an address that is not aligned or one the device cannot use; release is not called. */
+typedef void (*adn_release)(void* user);
 ADN_API adn_status adn_tensor_create_external(adn_tensor** tensor, adn_context* context, void* data, int32_t dtype,
-                                              const uint64_t* shape, uint32_t rank) ADN_NOEXCEPT;
+                                              const uint64_t* shape, uint32_t rank, adn_release release,
+                                              void* user) ADN_NOEXCEPT;
 ADN_API void adn_tensor_destroy(adn_tensor* tensor) ADN_NOEXCEPT;
 
 /* Writes the rank and the extents; shape must have room for ADN_MAX_RANK numbers. */
@@ -315,7 +318,8 @@ typedef struct adn_adadelta_options {
   /* PyTorch's further parameters. */
   int32_t foreach;        /* ADN_FOREACH_*, default AUTO */
   int32_t capturable;     /* 0 (default) or 1; counts and a lr tensor are read in memory at step time either way */
-  int32_t differentiable; /* 0 (default) or 1: steps are recorded for adn_adadelta_backward; not with foreach TRUE */
+  int32_t differentiable; /* 0 (default) or 1: steps are recorded for adn_adadelta_backward; not with foreach TRUE,
+                             clip_value or 16-bit parameters */
   /* What PyTorch has not, all in the same pass. */
   int32_t zero_eps;       /* ADN_ZERO_EPS_*, default NAN */
   int32_t master_weights; /* 0 (default) or 1: 16-bit parameters are updated in float32 copies and take them rounded */
@@ -417,6 +421,30 @@ ADN_API adn_status adn_adadelta_set_parameter_step(adn_adadelta* optimizer, uint
 /* The largest of them, 0 without parameters; setting sets all. */
 ADN_API adn_status adn_adadelta_get_step(uint64_t* step, const adn_adadelta* optimizer) ADN_NOEXCEPT;
 ADN_API adn_status adn_adadelta_set_step(adn_adadelta* optimizer, uint64_t step) ADN_NOEXCEPT;
+
+/* Back through recorded steps. While options.differentiable of a group is 1, every step first copies the group's parameters,
+ * gradients and state (four arrays for each step, the one case in which a step allocates). The last step comes off first.
+ *
+ * For each parameter over all groups: tensors of its shape and type. parameter, square_avg and acc_delta hold the gradients of
+ * some function by what the step wrote, and afterwards those by what it read; gradient is written. Tensors of a parameter that
+ * the step did not take or record may be NULL and are left alone. */
+typedef struct adn_adadelta_cotangent {
+  adn_tensor* parameter;
+  adn_tensor* gradient;
+  adn_tensor* square_avg;
+  adn_tensor* acc_delta;
+} adn_adadelta_cotangent;
+
+/* Steps recorded and not gone back through yet. */
+ADN_API adn_status adn_adadelta_get_tape_length(uint64_t* length, const adn_adadelta* optimizer) ADN_NOEXCEPT;
+/* Goes back through the last recorded step and forgets it. To lr_gradients[group] the gradient by that group's lr is added;
+ * cotangent_count is the number of parameters, lr_count the number of groups (NULL and 0: not wanted). To go on to the step
+ * before, add to the parameters' gradients what reaches them through the loss whose gradient the step was given.
+ * Errors: INVALID_STATE when nothing is recorded; INVALID_ARGUMENT for a tensor that is missing or does not fit. */
+ADN_API adn_status adn_adadelta_backward(double* lr_gradients, uint64_t lr_count, adn_adadelta* optimizer,
+                                         const adn_adadelta_cotangent* cotangents,
+                                         uint64_t cotangent_count) ADN_NOEXCEPT;
+ADN_API adn_status adn_adadelta_clear_tape(adn_adadelta* optimizer) ADN_NOEXCEPT;
 
 /* One whole training step: forward in mode TRAIN, loss, backward, Adadelta. *loss is the loss before the update.
  * The optimizer must stand on the network's context. A label out of range is refused before anything has changed. */

@@ -17,6 +17,13 @@ std::optional<Tensor> tensor_or_none(const adn_tensor* handle) {
   return handle == nullptr ? std::nullopt : std::optional<Tensor>(handle->impl);
 }
 
+void check_count(const char* name, uint64_t count, uint64_t expected, const char* what) {
+  if (count != expected) {
+    fail(ADN_STATUS_INVALID_ARGUMENT, "%s: %llu, expected %llu, the optimizer's %s", name,
+         static_cast<unsigned long long>(count), static_cast<unsigned long long>(expected), what);
+  }
+}
+
 // A new handle, or NULL for nothing.
 std::unique_ptr<adn_tensor> handle_of(const std::optional<Tensor>& tensor) {
   return tensor ? std::make_unique<adn_tensor>(adn_tensor{*tensor}) : nullptr;
@@ -211,6 +218,42 @@ adn_status adn_adadelta_set_step(adn_adadelta* optimizer, uint64_t step) noexcep
   return guard([&] {
     require(optimizer, "optimizer");
     optimizer->impl.set_step_count(step);
+  });
+}
+
+adn_status adn_adadelta_get_tape_length(uint64_t* length, const adn_adadelta* optimizer) noexcept {
+  return guard([&] {
+    require(length, "length");
+    require(optimizer, "optimizer");
+    *length = optimizer->impl.tape_length();
+  });
+}
+
+adn_status adn_adadelta_backward(double* lr_gradients, uint64_t lr_count, adn_adadelta* optimizer,
+                                 const adn_adadelta_cotangent* cotangents, uint64_t cotangent_count) noexcept {
+  return guard([&] {
+    require(optimizer, "optimizer");
+    const Adadelta& o = optimizer->impl;
+    if (lr_gradients != nullptr || lr_count != 0) {
+      require(lr_gradients, "lr_gradients");
+      check_count("lr_count", lr_count, o.group_count(), "groups");
+    }
+    check_count("cotangent_count", cotangent_count, o.parameter_count(), "parameters");
+    std::vector<Adadelta::Cotangent> list;
+    for (uint64_t i = 0; i < cotangent_count; ++i) {
+      require(cotangents, "cotangents");
+      const adn_adadelta_cotangent& c = cotangents[i];
+      list.push_back({tensor_or_none(c.parameter), tensor_or_none(c.gradient), tensor_or_none(c.square_avg),
+                      tensor_or_none(c.acc_delta)});
+    }
+    optimizer->impl.backward(lr_gradients, list);
+  });
+}
+
+adn_status adn_adadelta_clear_tape(adn_adadelta* optimizer) noexcept {
+  return guard([&] {
+    require(optimizer, "optimizer");
+    optimizer->impl.clear_tape();
   });
 }
 

@@ -51,13 +51,16 @@ adn_status adn_tensor_create_typed(adn_tensor** tensor, adn_context* context, in
 }
 
 adn_status adn_tensor_create_external(adn_tensor** tensor, adn_context* context, void* data, int32_t dtype,
-                                      const uint64_t* shape, uint32_t rank) noexcept {
+                                      const uint64_t* shape, uint32_t rank, adn_release release, void* user) noexcept {
   return guard([&] {
     require(tensor, "tensor");
     require(context, "context");
     require(data, "data");
     check_rank(shape, rank);
-    *tensor = new adn_tensor{Tensor::external(context->impl, data, dtype, shape, rank)};
+    // The handle is made first, so that nothing can fail once the memory is taken.
+    auto handle = std::make_unique<adn_tensor>(adn_tensor{Tensor(nullptr, ADN_DTYPE_FLOAT32, 0, nullptr, 0)});
+    handle->impl = Tensor::external(context->impl, data, dtype, shape, rank, release, user);
+    *tensor = handle.release();
   });
 }
 

@@ -147,6 +147,9 @@ void check_adadelta_options(const adn_adadelta_options& options, const char* nam
     fail(ADN_STATUS_INVALID_ARGUMENT, "%s.foreach: 2 (true) with differentiable 1, expected 0 (auto) or 1 (false)",
          name);
   }
+  if (options.differentiable != 0 && options.clip_value != 0) {
+    fail(ADN_STATUS_INVALID_ARGUMENT, "%s.clip_value: %g with differentiable 1, expected 0", name, options.clip_value);
+  }
   if (options.zero_eps == ADN_ZERO_EPS_REFUSE && options.eps == 0) {
     fail(ADN_STATUS_INVALID_ARGUMENT, "%s.eps: 0, expected eps > 0 with zero_eps 1 (refuse)", name);
   }
@@ -177,6 +180,13 @@ void Adadelta::check_gradient(const Gradient& gradient, const Tensor& parameter,
   }
   if (parameter.overlaps(*gradient)) {
     fail(ADN_STATUS_INVALID_ARGUMENT, "%s: the memory of its parameter, expected memory of its own", name);
+  }
+}
+
+void Adadelta::check_differentiable(const Tensor& parameter, const adn_adadelta_options& options) const {
+  if (options.differentiable != 0 && is_16_bit(parameter.dtype())) {
+    fail(ADN_STATUS_INVALID_ARGUMENT, "options.differentiable: 1 with a parameter of type %s, expected 0",
+         dtype_name(parameter.dtype()));
   }
 }
 
@@ -235,6 +245,7 @@ uint64_t Adadelta::add_group(const std::vector<Tensor>& parameters, const std::v
     const int32_t dtype = state_dtype(p.dtype());
     slots.push_back({p, gradients[i], Tensor::zeros(context_, dtype, p.shape(), p.rank()),
                      Tensor::zeros(context_, dtype, p.shape(), p.rank()), std::nullopt, std::nullopt, steps, i, group});
+    check_differentiable(p, options);
     make_weights(slots.back(), options);
   }
   options_.reserve(group + 1);
@@ -262,6 +273,9 @@ const adn_adadelta_options& Adadelta::options(uint64_t group) const {
 void Adadelta::set_options(uint64_t group, const adn_adadelta_options& options) {
   check_group(group);
   check_adadelta_options(options, "options");
+  for (const Slot& slot : slots_) {
+    if (slot.group == group) check_differentiable(slot.parameter, options);
+  }
   const adn_adadelta_options& former = options_[group];
   if (options.master_weights != former.master_weights || (options.average_decay != 0) != (former.average_decay != 0)) {
     std::vector<Slot> slots = slots_;
@@ -326,8 +340,83 @@ void Adadelta::step() {
   pass.clip_norm = pass_.clip_norm > 0 ? pass_.clip_norm : std::numeric_limits<double>::infinity();
   pass.skip_nonfinite = pass_.skip_nonfinite;
   pass.zero_gradients = pass_.zero_gradients;
-  context_->call(&adn_backend::adadelta_step, backend_optimizer_, static_cast<const adn_adadelta_pass*>(&pass));
+  const size_t recorded = tape_.size();
+  record();
+  try {
+    context_->call(&adn_backend::adadelta_step, backend_optimizer_, static_cast<const adn_adadelta_pass*>(&pass));
+  } catch (...) {
+    tape_.resize(recorded);
+    throw;
+  }
   for (const Slot& slot : slots_) slot.parameter.storage()->touch();
+}
+
+// Puts what a step is about to read on the tape, for the groups that are differentiable.
+void Adadelta::record() {
+  std::vector<Record> records;
+  for (uint64_t i = 0; i < slots_.size(); ++i) {
+    const Slot& slot = slots_[i];
+    if (options_[slot.group].differentiable == 0 || !slot.gradient) continue;
+    if (pass_.gradient_scale != 1 || pass_.clip_norm != 0 || pass_.skip_nonfinite != 0) {
+      fail(ADN_STATUS_INVALID_STATE,
+           "step: group %llu is differentiable, expected pass options without gradient_scale, clip_norm and "
+           "skip_nonfinite",
+           static_cast<ull>(slot.group));
+    }
+    adn_adadelta_group group = groups_[slot.group];
+    if (const auto& lr = lr_tensors_[slot.group]) {
+      double wide = 0;
+      float narrow = 0;
+      const bool is_wide = lr->dtype() == ADN_DTYPE_FLOAT64;
+      lr->read_bytes(is_wide ? static_cast<void*>(&wide) : &narrow, lr->bytes());
+      group.lr = is_wide ? wide : static_cast<double>(narrow);
+    }
+    records.push_back({i, group, wide_copy(slot.parameter), wide_copy(*slot.gradient), wide_copy(slot.square_avg),
+                       wide_copy(slot.acc_delta)});
+  }
+  if (!records.empty()) tape_.push_back(std::move(records));
+}
+
+void Adadelta::backward(double* lr_gradients, const std::vector<Cotangent>& cotangents) {
+  if (tape_.empty()) fail(ADN_STATUS_INVALID_STATE, "backward: no recorded step to go back through");
+  const std::vector<Record>& records = tape_.back();
+  for (const Record& record : records) {
+    const Cotangent& c = cotangents[record.index];
+    const std::pair<const char*, const std::optional<Tensor>&> parts[] = {
+        {"parameter", c.parameter}, {"gradient", c.gradient}, {"square_avg", c.square_avg}, {"acc_delta", c.acc_delta}};
+    for (const auto& [part, tensor] : parts) {
+      const auto index = static_cast<ull>(record.index);
+      if (!tensor) fail(ADN_STATUS_INVALID_ARGUMENT, "cotangents[%llu].%s: NULL", index, part);
+      if (tensor->storage()->context() != context_ || !tensor->same_shape(record.parameter) ||
+          tensor->dtype() != record.parameter.dtype()) {
+        fail(ADN_STATUS_INVALID_ARGUMENT,
+             "cotangents[%llu].%s: %s of shape %s, expected %s of shape %s on the "
+             "optimizer's context",
+             index, part, dtype_name(tensor->dtype()), ShapeText(tensor->shape(), tensor->rank()).text,
+             dtype_name(record.parameter.dtype()), ShapeText(record.parameter.shape(), record.parameter.rank()).text);
+      }
+    }
+  }
+  for (const Record& record : records) {
+    const Cotangent& c = cotangents[record.index];
+    const bool complex = record.parameter.dtype() == ADN_DTYPE_COMPLEX64;
+    adn_adadelta_vjp vjp = {};
+    vjp.p = record.parameter.data();
+    vjp.g = record.gradient.data();
+    vjp.v = record.square_avg.data();
+    vjp.u = record.acc_delta.data();
+    vjp.p_bar = c.parameter->data();
+    vjp.g_bar = c.gradient->data();
+    vjp.v_bar = c.square_avg->data();
+    vjp.u_bar = c.acc_delta->data();
+    vjp.count = complex ? 2 * record.parameter.count() : record.parameter.count();
+    vjp.dtype = complex ? ADN_DTYPE_FLOAT32 : record.parameter.dtype();
+    double unwanted = 0;
+    context_->call(&adn_backend::adadelta_vjp,
+                   lr_gradients == nullptr ? &unwanted : lr_gradients + slots_[record.index].group, context_->device(),
+                   static_cast<const adn_adadelta_vjp*>(&vjp), static_cast<const adn_adadelta_group*>(&record.group));
+  }
+  tape_.pop_back();
 }
 
 adn_adadelta_result Adadelta::result() const {

@@ -40,6 +40,14 @@ class Adadelta {
   void step();
   adn_adadelta_result result() const;
 
+  // Back through recorded steps: by parameter, tensors to read and write, or none.
+  struct Cotangent {
+    std::optional<Tensor> parameter, gradient, square_avg, acc_delta;
+  };
+  uint64_t tape_length() const { return tape_.size(); }
+  void backward(double* lr_gradients, const std::vector<Cotangent>& cotangents);
+  void clear_tape() { tape_.clear(); }
+
   uint64_t step_count() const;
   void set_step_count(uint64_t step);
   uint64_t parameter_step(uint64_t index) const;
@@ -61,6 +69,8 @@ class Adadelta {
   void check_gradient(const Gradient& gradient, const Tensor& parameter, const char* name) const;
   void make_weights(Slot& slot, const adn_adadelta_options& options) const;
   void take(std::vector<Slot> slots);
+  void check_differentiable(const Tensor& parameter, const adn_adadelta_options& options) const;
+  void record();
 
   std::shared_ptr<Context> context_;
   adn_adadelta_options defaults_;
@@ -74,6 +84,14 @@ class Adadelta {
   std::vector<Slot> slots_;
   std::vector<adn_adadelta_piece> pieces_;
   bool prepared_ = true;  // the backend knows the pieces as they are
+
+  // What a step read of one parameter.
+  struct Record {
+    uint64_t index;
+    adn_adadelta_group group;  // with lr as it was
+    Tensor parameter, gradient, square_avg, acc_delta;
+  };
+  std::vector<std::vector<Record>> tape_;
 };
 
 }  // namespace adn

@@ -63,13 +63,16 @@ Storage::Storage(std::shared_ptr<Context> context, uint64_t bytes)
   data_ = static_cast<unsigned char*>(memory);
 }
 
-Storage::Storage(std::shared_ptr<Context> context, void* external, uint64_t bytes)
+Storage::Storage(std::shared_ptr<Context> context, void* external, uint64_t bytes, adn_release release, void* user)
     : context_(std::move(context)), data_(static_cast<unsigned char*>(external)), bytes_(bytes), own_(false) {
   context_->call(&adn_backend::check_external, context_->device(), static_cast<const void*>(external), bytes);
+  release_ = release;
+  user_ = user;
 }
 
 Storage::~Storage() {
   if (own_) context_->backend().release(context_->device(), data_);
+  if (release_ != nullptr) release_(user_);
 }
 
 }  // namespace adn

@@ -42,7 +42,8 @@ class Context {
 class Storage {
  public:
   Storage(std::shared_ptr<Context> context, uint64_t bytes);
-  Storage(std::shared_ptr<Context> context, void* external, uint64_t bytes);
+  // release(user) is called when the last user is gone; not when this throws.
+  Storage(std::shared_ptr<Context> context, void* external, uint64_t bytes, adn_release release, void* user);
   ~Storage();
   Storage(const Storage&) = delete;
   Storage& operator=(const Storage&) = delete;
@@ -61,6 +62,8 @@ class Storage {
   unsigned char* data_ = nullptr;
   uint64_t bytes_;
   bool own_;
+  adn_release release_ = nullptr;
+  void* user_ = nullptr;
   std::atomic<uint64_t> version_{1};
 };
 

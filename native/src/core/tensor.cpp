@@ -78,7 +78,7 @@ Tensor Tensor::zeros(const std::shared_ptr<Context>& context, int32_t dtype, con
 }
 
 Tensor Tensor::external(const std::shared_ptr<Context>& context, void* data, int32_t dtype, const uint64_t* shape,
-                        uint32_t rank) {
+                        uint32_t rank, adn_release release, void* user) {
   check_dtype(dtype);
   const uint64_t bytes = element_count(shape, rank) * dtype_size(dtype);
   const uint64_t alignment = dtype == ADN_DTYPE_COMPLEX64 ? sizeof(float) : dtype_size(dtype);
@@ -86,7 +86,9 @@ Tensor Tensor::external(const std::shared_ptr<Context>& context, void* data, int
     fail(ADN_STATUS_INVALID_ARGUMENT, "data: %p, expected a multiple of %llu, the alignment of %s", data,
          static_cast<unsigned long long>(alignment), dtype_name(dtype));
   }
-  return Tensor(std::make_shared<Storage>(context, data, bytes), dtype, 0, shape, rank);
+  Tensor tensor(nullptr, dtype, 0, shape, rank);
+  tensor.storage_ = std::make_shared<Storage>(context, data, bytes, release, user);
+  return tensor;
 }
 
 bool Tensor::same_shape(const Tensor& other) const {

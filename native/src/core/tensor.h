@@ -16,7 +16,7 @@ class Tensor {
   static Tensor zeros(const std::shared_ptr<Context>& context, int32_t dtype, const uint64_t* shape, uint32_t rank);
   // A tensor on the caller's memory.
   static Tensor external(const std::shared_ptr<Context>& context, void* data, int32_t dtype, const uint64_t* shape,
-                         uint32_t rank);
+                         uint32_t rank, adn_release release, void* user);
 
   const std::shared_ptr<Storage>& storage() const { return storage_; }
   const Context& context() const { return *storage_->context(); }
