@@ -130,5 +130,46 @@ TEST_P(Allocation, TrainingAllocatesNothing) {
   EXPECT_GT(seen_by_creation, 0u) << "the counters do not see the library's allocations";
 }
 
+// With everything that a step can do beside the update, and gradients that come and go.
+TEST_P(Allocation, AStepWithEveryOptionAllocatesNothing) {
+  const Context context = make_context(2, GetParam());
+  adn_adadelta_options options = adadelta_options({1, 0.9, 1e-6, 0.1});
+  options.decoupled_weight_decay = 0.1;
+  options.clip_value = 1;
+  options.average_decay = 0.9;
+  options.master_weights = 1;
+  const OptimizerHandle optimizer = make_optimizer(context.get());
+  std::vector<Tensor> values, gradients;
+  std::vector<adn_tensor*> ps, gs;
+  const uint64_t shape[] = {40000};
+  for (const int32_t dtype :
+       {ADN_DTYPE_FLOAT32, ADN_DTYPE_FLOAT64, ADN_DTYPE_FLOAT16, ADN_DTYPE_BFLOAT16, ADN_DTYPE_COMPLEX64}) {
+    for (std::vector<Tensor>* list : {&values, &gradients}) {
+      adn_tensor* tensor = nullptr;
+      check(adn_tensor_create_typed(&tensor, context.get(), dtype, shape, 1));
+      list->emplace_back(tensor);
+    }
+    ps.push_back(values.back().get());
+    gs.push_back(gradients.back().get());
+  }
+  check(adn_adadelta_add_group(nullptr, optimizer.get(), ps.data(), gs.data(), ps.size(), &options));
+  adn_adadelta_pass_options pass;
+  check(adn_adadelta_pass_options_init(&pass, sizeof pass));
+  pass.gradient_scale = 2;
+  pass.clip_norm = 1;
+  pass.skip_nonfinite = 1;
+  pass.zero_gradients = 1;
+  check(adn_adadelta_set_pass_options(optimizer.get(), &pass));
+  uint64_t failures = 0;
+  const uint64_t seen = allocations_of([&] {
+    for (uint64_t step = 0; step < 6; ++step) {
+      failures += adn_adadelta_set_gradient(optimizer.get(), 1, step % 2 == 0 ? nullptr : gs[1]) != ADN_STATUS_OK;
+      failures += adn_adadelta_step(optimizer.get()) != ADN_STATUS_OK;
+    }
+  });
+  EXPECT_EQ(0u, failures) << adn_last_error();
+  EXPECT_EQ(0u, seen);
+}
+
 }  // namespace
 }  // namespace adadelta::test
