@@ -1,34 +1,34 @@
-// Each pass of a convolution in GFLOP/s, for each shape, instruction set and number of threads, beside the machine's
-// measured FMA peak and, where installed, OpenBLAS's sgemm.
+// Each pass of a convolution in GFLOP/s, for each shape, instruction set and number of threads, and the reference network's whole
+// training step, beside the machine's measured peaks and, where installed, OpenBLAS's sgemm and oneDNN's passes.
 //
-//   bench_passes [rounds = 15] [shape]
+//   bench_passes [rounds = 15] [shape] [threads] [instruction set: avx512, avx2 or baseline]
 //
-// Passes are timed in turn, round by round, and medians are printed. A backward pass without the gradient by the input is
-// that of the weights; the gradient by the input is the difference to the whole.
+// Passes are timed in turn, round by round, and medians are printed, as Markdown. A backward pass without the gradient by the
+// input is that of the weights; the gradient by the input is the difference to the whole. The forward pass includes bias, ReLU
+// and pool, the backward passes those of ReLU and pool; oneDNN's columns are of the bare convolution. oneDNN takes the best
+// instruction set that it finds.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <string>
+#include <thread>
 #include <vector>
-
-#if defined(BENCH_OPENBLAS)
-#include <cblas.h>
-extern "C" void openblas_set_num_threads(int threads);
-#endif
 
 #include "cpu/conv.h"
 #include "cpu/features.h"
+#include "fma.h"
+#include "neighbours.h"
+#include "reference_step.h"
+#include "timing.h"
 
 using namespace adn::cpu;
+using bench::median;
+using bench::Shape;
+using bench::time_of;
 
 namespace {
-
-struct Shape {
-  const char* name;
-  uint64_t batch, channels, height, width, out_channels, kernel, stride, padding, pool;
-};
 
 // The reference network's four layers, and the others that a sensible network has.
 constexpr Shape kShapes[] = {
@@ -39,20 +39,6 @@ constexpr Shape kShapes[] = {
     {"1x1", 64, 64, 16, 16, 128, 1, 1, 0, 0},   {"11x11s4", 64, 3, 96, 96, 64, 11, 4, 0, 0},
     {"fc784", 64, 784, 1, 1, 512, 1, 1, 0, 0},
 };
-
-double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
-
-template <class Body>
-double time_of(const Body& body) {
-  const double start = now();
-  body();
-  return now() - start;
-}
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
 
 adn_op op_of(const Shape& s) {
   adn_op op = {};
@@ -82,42 +68,67 @@ Floats filled(uint64_t count) {
   return floats;
 }
 
-// A matrix product whose operands stay in the first-level cache: nothing but the micro-kernel.
-double fma_peak(ThreadPool& pool, const Kernels& kernels, int rounds) {
+// Operations a second of multiply-adds in registers, on all threads.
+double fma_peak(ThreadPool& pool, int32_t instruction_set, int rounds) {
+  double flops = 0;
+  const double time = bench::median_time(rounds, [&] {
+    std::vector<double> done(pool.size());
+    pool.run(pool.size(), [&](int64_t task, uint32_t) { done[task] = bench::run_fma(instruction_set, 500000); });
+    flops = 0;
+    for (double one : done) flops += one;
+  });
+  return flops / time;
+}
+
+// The same of a matrix product whose operands stay in the first-level cache: nothing but the micro-kernel.
+double kernel_peak(ThreadPool& pool, const Kernels& kernels, int rounds) {
   constexpr int64_t kDepth = 96, kRows = 12, kRepeats = 4000;
-  std::vector<double> times;
   const int64_t tasks = pool.size();
   const int64_t thread_floats = kDepth * (kRows + kernels.panel) + kRows * kernels.panel;
   const Floats memory = filled(static_cast<uint64_t>(tasks * thread_floats));
   int64_t rows[kRows];
   const int64_t segment = 0;
   for (int64_t i = 0; i < kRows; ++i) rows[i] = i * kDepth;
-  for (int round = 0; round < rounds; ++round) {
-    times.push_back(time_of([&] {
-      pool.run(tasks, [&](int64_t task, uint32_t) {
-        float* at = memory.data() + task * thread_floats;
-        const Gemm g = {at,
-                        rows,
-                        kRows,
-                        &segment,
-                        1,
-                        kDepth,
-                        1,
-                        at + kDepth * kRows,
-                        kernels.panel,
-                        at + kDepth * (kRows + kernels.panel),
-                        nullptr,
-                        kernels.panel,
-                        kernels.panel,
-                        false};
-        for (int64_t i = 0; i < kRepeats; ++i) kernels.gemm(g);
-      });
-    }));
-  }
-  return 2e-9 * static_cast<double>(tasks * kDepth * kRows * kernels.panel * kRepeats) / median(times);
+  const double time = bench::median_time(rounds, [&] {
+    pool.run(tasks, [&](int64_t task, uint32_t) {
+      float* at = memory.data() + task * thread_floats;
+      const Gemm g = {at,
+                      rows,
+                      kRows,
+                      &segment,
+                      1,
+                      kDepth,
+                      1,
+                      at + kDepth * kRows,
+                      kernels.panel,
+                      at + kDepth * (kRows + kernels.panel),
+                      nullptr,
+                      kernels.panel,
+                      kernels.panel,
+                      false};
+      for (int64_t i = 0; i < kRepeats; ++i) kernels.gemm(g);
+    });
+  });
+  return 2.0 * static_cast<double>(tasks * kDepth * kRows * kernels.panel * kRepeats) / time;
 }
 
-void bench(const Shape& s, ThreadPool& pool, const Kernels& kernels, int rounds, double peak) {
+// Bytes a second of a copy that no cache holds, counting what is read and what is written.
+double copy_rate(ThreadPool& pool, int rounds) {
+  constexpr uint64_t kBytes = uint64_t{1} << 28;
+  const Floats from = filled(kBytes / sizeof(float)), to(kBytes / sizeof(float));
+  const uint64_t part = kBytes / pool.size();
+  return 2.0 * kBytes / bench::median_time(rounds, [&] {
+           pool.run(pool.size(), [&](int64_t task, uint32_t) {
+             const uint64_t at = static_cast<uint64_t>(task) * part / sizeof(float);
+             std::memcpy(to.data() + at, from.data() + at, part);
+           });
+         });
+}
+
+// Other libraries' threads go on spinning for a while after their last job, and would take the cores away.
+void let_others_sleep() { std::this_thread::sleep_for(std::chrono::milliseconds(200)); }
+
+void bench_shape(const Shape& s, ThreadPool& pool, const Kernels& kernels, int rounds, double peak) {
   const adn_op op = op_of(s);
   Conv conv(op, kernels, s.batch, true);
   const uint64_t in = s.batch * s.channels * s.height * s.width;
@@ -148,53 +159,65 @@ void bench(const Shape& s, ThreadPool& pool, const Kernels& kernels, int rounds,
     weights_only.push_back(c);
     both.push_back(d);
   }
+  std::vector<double> data;
+  for (size_t i = 0; i < both.size(); ++i) data.push_back(both[i] - weights_only[i]);
+  const bench::PassTimes dnnl = bench::dnnl_passes(s, static_cast<int>(pool.size()), rounds);
+  let_others_sleep();
   const double gflop = 2e-9 * static_cast<double>(s.batch * op.conv_shape[1] * op.conv_shape[2] * weights);
-  const double f = median(forward), w = median(weights_only), d = median(both) - w;
-  std::printf(
-      "%-8s  pack %7.3f ms  forward %7.3f ms %6.1f GF/s %3.0f %%  weights %7.3f ms %6.1f GF/s %3.0f %%  data %7.3f ms "
-      "%6.1f GF/s %3.0f %%\n",
-      s.name, median(pack) * 1e3, f * 1e3, gflop / f, gflop / f / peak * 100, w * 1e3, gflop / w,
-      gflop / w / peak * 100, d * 1e3, gflop / d, gflop / d / peak * 100);
+  const auto print = [&](const char* pass, double time, double neighbour) {
+    std::printf("| %s | %s | %.3f | %.1f | %.0f %% | ", s.name, pass, time * 1e3, gflop / time,
+                gflop / time * 1e11 / peak);
+    std::printf(neighbour > 0 ? "%.1f |\n" : " |\n", gflop / neighbour);
+  };
+  print("forward", median(forward), dnnl.forward);
+  print("data", median(data), dnnl.data);
+  print("weights", median(weights_only), dnnl.weights);
+  std::printf("| %s | packing of weights | %.3f | | | |\n", s.name, median(pack) * 1e3);
 }
 
-#if defined(BENCH_OPENBLAS)
-double sgemm(int threads, int rounds) {
-  constexpr int kSize = 1536;
-  const Floats a = filled(kSize * kSize), b = filled(kSize * kSize), c(kSize * kSize);
-  openblas_set_num_threads(threads);
-  std::vector<double> times;
-  for (int i = 0; i < rounds + 1; ++i) {
-    const double t = time_of([&] {
-      cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, kSize, kSize, kSize, 1, a.data(), kSize, b.data(), kSize,
-                  0, c.data(), kSize);
-    });
-    if (i > 0) times.push_back(t);
-  }
-  return 2e-9 * kSize * kSize * kSize / median(times);
+void bench_step(uint64_t batch, uint32_t threads, int32_t instruction_set, int rounds, double peak) {
+  bench::ReferenceStep step(batch, threads, instruction_set);
+  for (int i = 0; i < 5; ++i) step.run();
+  const double time = bench::median_time(5 * rounds, [&] { step.run(); });
+  std::printf("| whole step, batch %u | Adadelta included | %.3f | %.1f | %.0f %% | |\n", static_cast<unsigned>(batch),
+              time * 1e3, step.flops() / time * 1e-9, step.flops() / time / peak * 100);
 }
-#endif
+
+const char* option_name(int32_t instruction_set) {
+  return instruction_set == ADN_INSTRUCTION_SET_AVX512 ? "avx512"
+         : instruction_set == ADN_INSTRUCTION_SET_AVX2 ? "avx2"
+                                                       : "baseline";
+}
 
 }  // namespace
 
 int main(int argc, char** argv) {
   const int rounds = argc > 1 ? std::max(1, std::atoi(argv[1])) : 15;
   const std::string only = argc > 2 ? argv[2] : "";
+  const uint32_t only_threads = argc > 3 ? static_cast<uint32_t>(std::atoi(argv[3])) : 0;
+  const std::string only_set = argc > 4 ? argv[4] : "";
   char name[128];
   device_name(name, sizeof name);
-  std::printf("%s, %u cores; medians of %d rounds; %% of the FMA peak\n", name, available_cores(), rounds);
+  std::printf("%s, %u cores; medians of %d rounds\n", name, available_cores(), rounds);
   for (uint32_t threads = 1; threads <= available_cores(); threads *= 2) {
+    if (only_threads != 0 && threads != only_threads) continue;
     ThreadPool pool(threads);
-#if defined(BENCH_OPENBLAS)
-    std::printf("threads %u  OpenBLAS sgemm 1536^3 %.1f GF/s\n", threads, sgemm(static_cast<int>(threads), rounds));
-#endif
+    const double sgemm = bench::sgemm_rate(static_cast<int>(threads), rounds);
+    let_others_sleep();
+    std::printf("\nThreads %u: copy %.1f GB/s, OpenBLAS sgemm 1536^3 %.1f GFLOP/s\n", threads,
+                copy_rate(pool, rounds) * 1e-9, sgemm * 1e-9);
     for (int32_t set = ADN_INSTRUCTION_SET_AVX512; set >= ADN_INSTRUCTION_SET_BASELINE; --set) {
-      if (!has_instruction_set(set)) continue;
+      if (!has_instruction_set(set) || (!only_set.empty() && only_set != option_name(set))) continue;
       const Kernels& kernels = kernels_for(set);
-      const double peak = fma_peak(pool, kernels, rounds);
-      std::printf("threads %u  %s  micro-kernel in cache %.1f GF/s\n", threads, instruction_set_name(set), peak);
+      const double peak = fma_peak(pool, set, rounds);
+      std::printf("\nThreads %u, %s: FMA peak %.1f GFLOP/s, micro-kernel in cache %.1f\n\n", threads,
+                  instruction_set_name(set), peak * 1e-9, kernel_peak(pool, kernels, rounds) * 1e-9);
+      std::puts(
+          "| shape | pass | ms | GFLOP/s | of the peak | oneDNN GFLOP/s |\n| --- | --- | ---: | ---: | ---: | ---: |");
       for (const Shape& shape : kShapes) {
-        if (only.empty() || only == shape.name) bench(shape, pool, kernels, rounds, peak);
+        if (only.empty() || only == shape.name) bench_shape(shape, pool, kernels, rounds, peak);
       }
+      if (only.empty() || only == "step") bench_step(64, threads, set, rounds, peak);
     }
   }
   return 0;
