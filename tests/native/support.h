@@ -31,6 +31,7 @@ struct Destroy {
 using Context = std::unique_ptr<adn_context, Destroy<adn_context_destroy>>;
 using Tensor = std::unique_ptr<adn_tensor, Destroy<adn_tensor_destroy>>;
 using NetworkHandle = std::unique_ptr<adn_network, Destroy<adn_network_destroy>>;
+using Dataset = std::unique_ptr<adn_dataset, Destroy<adn_dataset_destroy>>;
 using OptimizerHandle = std::unique_ptr<adn_adadelta, Destroy<adn_adadelta_destroy>>;
 
 // Ends the test with the library's message when a call that must succeed has failed.

@@ -67,7 +67,9 @@ ADN_API const char* adn_status_name(adn_status status) ADN_NOEXCEPT;
 
 typedef struct adn_context adn_context;
 
-/* Kinds of device. AUTO takes CUDA where it works and the CPU elsewhere. */
+/* Kinds of device. AUTO takes CUDA where its backend loads and a device answers, and the CPU elsewhere.
+ * The CUDA backend is a library of its own, libadadelta_native_cuda, looked for beside this one, or where the environment
+ * variable ADADELTA_BACKEND_PATH says (the file, or its folder). */
 #define ADN_DEVICE_AUTO 0
 #define ADN_DEVICE_CPU 1
 #define ADN_DEVICE_CUDA 2
@@ -85,6 +87,17 @@ typedef struct adn_context_options {
   uint32_t thread_count;   /* CPU threads, 0 <= n <= 256; 0 (default) takes one for each core this process may use */
   int32_t instruction_set; /* ADN_INSTRUCTION_SET_*; default AUTO; one the CPU lacks is ADN_STATUS_UNSUPPORTED */
   uint32_t reserved;       /* must be 0 */
+
+  /* For CUDA; on the CPU they have no effect. */
+  int32_t cuda_tf32;          /* 1: matrix products may round their inputs to TF32; 0 (default): strict float32 */
+  int32_t cuda_deterministic; /* 1: only algorithms of cuDNN that give the same bits each time; default 0 */
+  int32_t cuda_search;        /* 1: cuDNN measures its algorithms when a network is made; 0 (default): its heuristics */
+  int32_t cuda_own_kernels;   /* 1: cuDNN and cuBLAS are not used even where they are found; default 0 */
+  int32_t cuda_no_graph;      /* 1: a training step is launched piece by piece, not as a captured graph; default 0 */
+  uint32_t reserved2;         /* must be 0 */
+  uint64_t cuda_workspace_limit; /* bytes of workspace for one algorithm of cuDNN; 0 (default): 64 MiB */
+  void* cuda_stream_external; /* a cudaStream_t of the caller's, which outlives all that is made on the context: work is
+                                  * put on it; NULL (default): one of the context's own */
 } adn_context_options;
 
 typedef struct adn_context_info {
@@ -95,7 +108,14 @@ typedef struct adn_context_info {
   int32_t instruction_set; /* never AUTO */
   uint32_t reserved;
   char device_name[128];         /* e.g. "AMD EPYC", UTF-8, 0-terminated */
-  char instruction_set_name[32]; /* "baseline", "AVX2+FMA" or "AVX-512" */
+  char instruction_set_name[32]; /* "baseline", "AVX2+FMA" or "AVX-512"; on CUDA the GPU's, e.g. "sm_80" */
+
+  /* For CUDA; zero and empty on the CPU. */
+  uint64_t memory_bytes;      /* held by the context's objects on the device */
+  uint64_t memory_peak_bytes; /* the most that memory_bytes has been */
+  int32_t cudnn_version;      /* e.g. 90100; 0 where the own kernels are used */
+  int32_t cublas_version;     /* e.g. 120304; 0 where the own kernels are used */
+  char libraries[768];        /* versions of runtime and driver, and why cuDNN or cuBLAS is not used */
 } adn_context_info;
 
 ADN_API adn_status adn_context_options_init(adn_context_options* options, uint32_t struct_size) ADN_NOEXCEPT;
@@ -106,8 +126,12 @@ ADN_API adn_status adn_context_create(adn_context** context, const adn_context_o
 ADN_API void adn_context_destroy(adn_context* context) ADN_NOEXCEPT;
 ADN_API adn_status adn_context_get_info(adn_context_info* info, const adn_context* context) ADN_NOEXCEPT;
 
-/* Why a backend ("cpu", "cuda") cannot be used here: "" when it can. The text is static or valid until the next call of
- * this function on this thread. */
+/* Waits until the device has done everything given to it so far; at once on the CPU. Errors: DEVICE_ERROR. */
+ADN_API adn_status adn_context_synchronize(adn_context* context) ADN_NOEXCEPT;
+
+/* Why a backend ("cpu", "cuda") cannot be used here: "" when it can. For CUDA: the path that was tried and why its library
+ * did not load, or what the driver answered (no driver, no device). The text is static or valid until the next call of this
+ * function on this thread. */
 ADN_API adn_status adn_backend_reason(const char** reason, const char* backend) ADN_NOEXCEPT;
 
 /* ---- Random numbers --------------------------------------------------------------------------------------------------
@@ -165,6 +189,18 @@ ADN_API adn_status adn_tensor_read_bytes(void* data, uint64_t byte_count, const 
 ADN_API adn_status adn_tensor_write_bytes(adn_tensor* tensor, const void* data, uint64_t byte_count) ADN_NOEXCEPT;
 /* Sets every element; in a type other than float32, to the nearest number there is (COMPLEX64: value + 0i). */
 ADN_API adn_status adn_tensor_fill(adn_tensor* tensor, float value) ADN_NOEXCEPT;
+
+/* ---- Data set ------------------------------------------------------------------------------------------------------------
+ * Labelled images kept on the device as bytes: a batch is then made from places in the set, and its images need not travel. */
+
+typedef struct adn_dataset adn_dataset;
+
+/* Copies count images of [channels, height, width] = shape, one byte a value, and count labels. A network takes a byte as
+ * byte / 255.0f. pixel_count must be count times the elements of an image, count >= 1. */
+ADN_API adn_status adn_dataset_create(adn_dataset** dataset, adn_context* context, const uint8_t* pixels,
+                                      uint64_t pixel_count, const uint8_t* labels, uint64_t count,
+                                      const uint64_t* shape) ADN_NOEXCEPT;
+ADN_API void adn_dataset_destroy(adn_dataset* dataset) ADN_NOEXCEPT;
 
 /* ---- Network -------------------------------------------------------------------------------------------------------------
  * A feed-forward network planned once for a largest batch. Forward, backward and step allocate nothing. */
@@ -262,6 +298,19 @@ ADN_API adn_status adn_network_find_parameter(uint64_t* index, const adn_network
  * element count. output: [batch_size, output_count], or NULL with output_total 0 when it is not wanted. */
 ADN_API adn_status adn_network_forward(float* output, uint64_t output_total, adn_network* network, const float* input,
                                        uint64_t input_count, uint64_t batch_size, int32_t mode) ADN_NOEXCEPT;
+
+/* The same over images of a data set on the network's context: image i of the batch is image indices[i] of the set, whose
+ * shape must be the network's. */
+ADN_API adn_status adn_network_forward_dataset(float* output, uint64_t output_total, adn_network* network,
+                                               const adn_dataset* dataset, const uint32_t* indices, uint64_t batch_size,
+                                               int32_t mode) ADN_NOEXCEPT;
+
+/* The same over images in memory of the network's device that belongs to the caller: a 4-byte aligned device pointer on
+ * CUDA (of a device or managed allocation of the same device), any pointer on the CPU. The images must be there, in the
+ * order of the context's stream, until the pass has run. Errors: INVALID_ARGUMENT for an address of another kind. */
+ADN_API adn_status adn_network_forward_external(float* output, uint64_t output_total, adn_network* network,
+                                                const float* input_external, uint64_t input_count, uint64_t batch_size,
+                                                int32_t mode) ADN_NOEXCEPT;
 
 /* Softmax cross-entropy of the last forward pass against class indices, 0 <= label < output_count, label_count its batch
  * size. The log-sum-exp is taken after the row's maximum has been subtracted; the sum over the batch is in double. */
@@ -447,10 +496,28 @@ ADN_API adn_status adn_adadelta_backward(double* lr_gradients, uint64_t lr_count
 ADN_API adn_status adn_adadelta_clear_tape(adn_adadelta* optimizer) ADN_NOEXCEPT;
 
 /* One whole training step: forward in mode TRAIN, loss, backward, Adadelta. *loss is the loss before the update.
- * The optimizer must stand on the network's context. A label out of range is refused before anything has changed. */
+ * The optimizer must stand on the network's context. A label out of range is refused before anything has changed.
+ * loss may be NULL: the call then does not wait for the device, and adn_network_read_losses gives the loss later.
+ * Errors: DEVICE_ERROR, after which the step may have been taken in part. */
 ADN_API adn_status adn_network_train_step(float* loss, adn_network* network, adn_adadelta* optimizer,
                                           const float* input, uint64_t input_count, const int32_t* labels,
                                           uint64_t batch_size) ADN_NOEXCEPT;
+
+/* The same over images of a data set (see adn_network_forward_dataset), with its labels. */
+ADN_API adn_status adn_network_train_step_dataset(float* loss, adn_network* network, adn_adadelta* optimizer,
+                                                  const adn_dataset* dataset, const uint32_t* indices,
+                                                  uint64_t batch_size) ADN_NOEXCEPT;
+
+/* The same over images in device memory of the caller's (see adn_network_forward_external). */
+ADN_API adn_status adn_network_train_step_external(float* loss, adn_network* network, adn_adadelta* optimizer,
+                                                   const float* input_external, uint64_t input_count,
+                                                   const int32_t* labels, uint64_t batch_size) ADN_NOEXCEPT;
+
+/* The losses of the last count training steps of this network, the oldest first. Waits until they are there. So a program
+ * that wants every loss takes N steps without waiting and then reads N losses.
+ * Errors: INVALID_ARGUMENT for a count above ADN_LOSS_HISTORY or above the steps taken; DEVICE_ERROR. */
+#define ADN_LOSS_HISTORY 1024
+ADN_API adn_status adn_network_read_losses(float* losses, uint64_t count, const adn_network* network) ADN_NOEXCEPT;
 
 #if defined(__cplusplus)
 }

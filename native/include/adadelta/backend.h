@@ -1,6 +1,7 @@
 /*
  * The interface between the core and a device backend: one table of C functions. The CPU backend is linked into the core;
- * others are shared libraries that export adn_backend_get.
+ * others are shared libraries that export adn_backend_get. Core and backend are built together: a table of another
+ * ADN_BACKEND_VERSION is refused when it is loaded.
  *
  * A backend gets a plan (a flat list of operations on numbered values) and executes it. It alone knows layouts, tiles,
  * streams and threads: the core hands it shapes and reads tensors back in row-major order through its functions.
@@ -13,7 +14,7 @@
 
 #include "adadelta/adadelta.h"
 
-#define ADN_BACKEND_VERSION 1u
+#define ADN_BACKEND_VERSION 2u
 
 /* Kinds of operation. CONV is Conv2d and Linear: a Linear layer on C x H x W is a convolution whose kernel is H x W, so
  * its weight [out, C*H*W] is the same memory as [out, C, H, W]. Flatten is no operation at all. */
@@ -134,6 +135,18 @@ typedef struct adn_adadelta_vjp {
   uint32_t reserved;
 } adn_adadelta_vjp;
 
+/* The images of a pass, from one of three places, and their labels in a training step. What comes from the caller has been
+ * checked: counts, labels, places. */
+typedef struct adn_batch {
+  uint64_t count;
+  const float* input; /* [count, C, H, W] in host memory, or on the device where external is 1 */
+  int32_t external;   /* input is the device's own address, used in the order of the stream */
+  uint32_t reserved;
+  const int32_t* labels;   /* [count] in host memory; NULL in a forward pass */
+  const void* dataset;     /* from dataset_create; then input is NULL */
+  const uint32_t* indices; /* [count] in host memory: places in the data set */
+} adn_batch;
+
 typedef struct adn_backend {
   uint32_t backend_version; /* ADN_BACKEND_VERSION */
   int32_t device_type;
@@ -161,8 +174,8 @@ typedef struct adn_backend {
   /* A network's own memory (packed weights, partial sums) is made here; *bytes is its size. */
   adn_status (*network_create)(void** network, uint64_t* bytes, void* device, const adn_plan* plan);
   void (*network_destroy)(void* network);
-  adn_status (*network_forward)(void* network, const adn_network_memory* memory, const float* input,
-                                uint64_t batch_size, int32_t mode, uint64_t step);
+  adn_status (*network_forward)(void* network, const adn_network_memory* memory, const adn_batch* batch, int32_t mode,
+                                uint64_t step);
   /* Values and their gradients, as [batch_size, C, H, W] in host memory. */
   adn_status (*network_read_value)(float* host, void* network, const adn_network_memory* memory, uint64_t value,
                                    uint64_t batch_size);
@@ -189,6 +202,33 @@ typedef struct adn_backend {
    * decoupled_weight_decay, maximize and keep_zero count. */
   adn_status (*adadelta_vjp)(double* lr_bar, void* device, const adn_adadelta_vjp* vjp,
                              const adn_adadelta_group* group);
+
+  /* Images as bytes kept on the device, [count][image_size] in row-major order. A network takes byte / 255.0f. */
+  adn_status (*dataset_create)(void** dataset, void* device, const uint8_t* pixels, uint64_t count,
+                               uint64_t image_size);
+  void (*dataset_destroy)(void* dataset);
+
+  /* NULL in a backend that has always finished when a call returns: waits for everything given to it so far. */
+  adn_status (*synchronize)(void* device);
+
+  /* One training step as a unit: forward in mode TRAIN, loss, backward, Adadelta (left out where optimizer is NULL). NULL
+   * in a backend without one: the core then calls the four in turn. loss may be NULL: the step then need not have finished when the call returns, and its loss
+   * is read later. On failure the parameters and the state of the optimizer are those before the step, or the device is
+   * lost, and every later call on it fails. */
+  adn_status (*network_train_step)(float* loss, void* network, const adn_network_memory* memory, const adn_batch* batch,
+                                   uint64_t step, void* optimizer, const adn_adadelta_pass* pass);
+  /* Losses of the last count calls of network_train_step, the oldest first; count <= ADN_LOSS_HISTORY. NULL where
+   * network_train_step is NULL or always gives the loss, which the core then keeps itself. */
+  adn_status (*network_read_losses)(float* losses, void* network, uint64_t count);
 } adn_backend;
+
+#if defined(__cplusplus)
+extern "C" {
+#endif
+/* What a backend's shared library exports. The table is static. */
+ADN_API const adn_backend* adn_backend_get(void) ADN_NOEXCEPT;
+#if defined(__cplusplus)
+}
+#endif
 
 #endif /* ADADELTA_BACKEND_H */

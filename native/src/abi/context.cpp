@@ -64,6 +64,13 @@ adn_status adn_context_get_info(adn_context_info* info, const adn_context* conte
   });
 }
 
+adn_status adn_context_synchronize(adn_context* context) noexcept {
+  return guard([&] {
+    require(context, "context");
+    context->impl->synchronize();
+  });
+}
+
 adn_status adn_backend_reason(const char** reason, const char* backend) noexcept {
   return guard([&] {
     require(reason, "reason");

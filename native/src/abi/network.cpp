@@ -163,7 +163,27 @@ adn_status adn_network_forward(float* output, uint64_t output_total, adn_network
                                uint64_t input_count, uint64_t batch_size, int32_t mode) noexcept {
   return guard([&] {
     require(network, "network");
-    network->impl.forward(output, output_total, input, input_count, batch_size, mode);
+    network->impl.forward(output, output_total, network->impl.host_batch(input, input_count, batch_size), mode);
+  });
+}
+
+adn_status adn_network_forward_dataset(float* output, uint64_t output_total, adn_network* network,
+                                       const adn_dataset* dataset, const uint32_t* indices, uint64_t batch_size,
+                                       int32_t mode) noexcept {
+  return guard([&] {
+    require(network, "network");
+    require(dataset, "dataset");
+    network->impl.forward(output, output_total, network->impl.dataset_batch(dataset->impl, indices, batch_size), mode);
+  });
+}
+
+adn_status adn_network_forward_external(float* output, uint64_t output_total, adn_network* network,
+                                        const float* input_external, uint64_t input_count, uint64_t batch_size,
+                                        int32_t mode) noexcept {
+  return guard([&] {
+    require(network, "network");
+    network->impl.forward(output, output_total, network->impl.external_batch(input_external, input_count, batch_size),
+                          mode);
   });
 }
 
@@ -216,10 +236,40 @@ adn_status adn_network_set_step(adn_network* network, uint64_t step) noexcept {
 adn_status adn_network_train_step(float* loss, adn_network* network, adn_adadelta* optimizer, const float* input,
                                   uint64_t input_count, const int32_t* labels, uint64_t batch_size) noexcept {
   return guard([&] {
-    require(loss, "loss");
     require(network, "network");
     require(optimizer, "optimizer");
-    *loss = network->impl.train_step(optimizer->impl, input, input_count, labels, batch_size);
+    Network& n = network->impl;
+    n.train_step(loss, optimizer->impl, n.labelled(n.host_batch(input, input_count, batch_size), labels));
+  });
+}
+
+adn_status adn_network_train_step_dataset(float* loss, adn_network* network, adn_adadelta* optimizer,
+                                          const adn_dataset* dataset, const uint32_t* indices,
+                                          uint64_t batch_size) noexcept {
+  return guard([&] {
+    require(network, "network");
+    require(optimizer, "optimizer");
+    require(dataset, "dataset");
+    Network& n = network->impl;
+    n.train_step(loss, optimizer->impl, n.labelled(n.dataset_batch(dataset->impl, indices, batch_size), dataset->impl));
+  });
+}
+
+adn_status adn_network_train_step_external(float* loss, adn_network* network, adn_adadelta* optimizer,
+                                           const float* input_external, uint64_t input_count, const int32_t* labels,
+                                           uint64_t batch_size) noexcept {
+  return guard([&] {
+    require(network, "network");
+    require(optimizer, "optimizer");
+    Network& n = network->impl;
+    n.train_step(loss, optimizer->impl, n.labelled(n.external_batch(input_external, input_count, batch_size), labels));
+  });
+}
+
+adn_status adn_network_read_losses(float* losses, uint64_t count, const adn_network* network) noexcept {
+  return guard([&] {
+    require(network, "network");
+    network->impl.read_losses(losses, count);
   });
 }
 

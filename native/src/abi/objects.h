@@ -9,6 +9,10 @@ struct adn_adadelta {
   adn::Adadelta impl;
 };
 
+struct adn_dataset {
+  adn::Dataset impl;
+};
+
 struct adn_network {
   adn::Network impl;
 };

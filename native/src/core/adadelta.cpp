@@ -327,6 +327,12 @@ void Adadelta::set_pass_options(const adn_adadelta_pass_options& options) {
 }
 
 void Adadelta::step() {
+  step_with([&](void* optimizer, const adn_adadelta_pass& pass) {
+    context_->call(&adn_backend::adadelta_step, optimizer, &pass);
+  });
+}
+
+adn_adadelta_pass Adadelta::prepare() {
   if (!prepared_) {
     context_->call(&adn_backend::adadelta_prepare, backend_optimizer_,
                    static_cast<const adn_adadelta_piece*>(pieces_.data()), uint64_t{pieces_.size()},
@@ -340,15 +346,15 @@ void Adadelta::step() {
   pass.clip_norm = pass_.clip_norm > 0 ? pass_.clip_norm : std::numeric_limits<double>::infinity();
   pass.skip_nonfinite = pass_.skip_nonfinite;
   pass.zero_gradients = pass_.zero_gradients;
-  const size_t recorded = tape_.size();
-  record();
-  try {
-    context_->call(&adn_backend::adadelta_step, backend_optimizer_, static_cast<const adn_adadelta_pass*>(&pass));
-  } catch (...) {
-    tape_.resize(recorded);
-    throw;
-  }
+  return pass;
+}
+
+void Adadelta::stepped() {
   for (const Slot& slot : slots_) slot.parameter.storage()->touch();
+}
+
+bool Adadelta::records() const {
+  return std::any_of(options_.begin(), options_.end(), [](const auto& o) { return o.differentiable != 0; });
 }
 
 // Puts what a step is about to read on the tape, for the groups that are differentiable.

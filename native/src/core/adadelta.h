@@ -38,6 +38,22 @@ class Adadelta {
   void set_pass_options(const adn_adadelta_pass_options& options);
 
   void step();
+  // The same where take(backend's optimizer, pass) has the backend do it, together with the network's passes.
+  template <class Take>
+  void step_with(const Take& take) {
+    const adn_adadelta_pass pass = prepare();
+    const size_t recorded = tape_.size();
+    record();
+    try {
+      take(backend_optimizer_, pass);
+    } catch (...) {
+      tape_.resize(recorded);
+      throw;
+    }
+    stepped();
+  }
+  // Whether a step first copies what it will read, the gradients included.
+  bool records() const;
   adn_adadelta_result result() const;
 
   // Back through recorded steps: by parameter, tensors to read and write, or none.
@@ -65,6 +81,8 @@ class Adadelta {
   const Slot& slot(uint64_t index) const;
 
  private:
+  adn_adadelta_pass prepare();
+  void stepped();
   void check_group(uint64_t group) const;
   void check_gradient(const Gradient& gradient, const Tensor& parameter, const char* name) const;
   void make_weights(Slot& slot, const adn_adadelta_options& options) const;

@@ -1,25 +1,15 @@
 #include "core/context.h"
 
-#include <cstring>
-
-#include "cpu/backend.h"
+#include <algorithm>
 
 namespace adn {
 namespace {
 
-constexpr char kNoCuda[] = "this build has no CUDA backend";
+void check_flag(int32_t value, const char* name) {
+  if (value != 0 && value != 1) fail(ADN_STATUS_INVALID_ARGUMENT, "options.%s: %d, expected 0 or 1", name, value);
+}
 
 }  // namespace
-
-const adn_backend* find_backend(int32_t device_type) {
-  return device_type == ADN_DEVICE_CUDA ? nullptr : &cpu_backend();
-}
-
-const char* backend_reason(const char* name) {
-  if (std::strcmp(name, "cpu") == 0) return cpu_backend().reason();
-  if (std::strcmp(name, "cuda") == 0) return kNoCuda;
-  return nullptr;
-}
 
 Context::Context(const adn_context_options& options) : backend_(nullptr) {
   if (options.device_type < ADN_DEVICE_AUTO || options.device_type > ADN_DEVICE_CUDA) {
@@ -41,8 +31,15 @@ Context::Context(const adn_context_options& options) : backend_(nullptr) {
   if (options.reserved != 0) {
     fail(ADN_STATUS_INVALID_ARGUMENT, "options.reserved: %u, expected 0", options.reserved);
   }
-  backend_ = find_backend(options.device_type);
-  if (backend_ == nullptr) fail(ADN_STATUS_UNSUPPORTED, "options.device_type: 2 (CUDA): %s", kNoCuda);
+  if (options.reserved2 != 0) {
+    fail(ADN_STATUS_INVALID_ARGUMENT, "options.reserved2: %u, expected 0", options.reserved2);
+  }
+  check_flag(options.cuda_tf32, "cuda_tf32");
+  check_flag(options.cuda_deterministic, "cuda_deterministic");
+  check_flag(options.cuda_search, "cuda_search");
+  check_flag(options.cuda_own_kernels, "cuda_own_kernels");
+  check_flag(options.cuda_no_graph, "cuda_no_graph");
+  backend_ = &find_backend(options.device_type);
   call(&adn_backend::device_create, &device_, &options);
 }
 
@@ -55,6 +52,20 @@ void Context::rethrow(adn_status status) const {
   if (backend_->last_error() != last_error()) set_error("%s", backend_->last_error());
   throw Error{status};
 }
+
+void Context::synchronize() const {
+  if (backend_->synchronize != nullptr) call(&adn_backend::synchronize, device_);
+}
+
+Dataset::Dataset(std::shared_ptr<Context> context, const uint8_t* pixels, const uint8_t* labels, uint64_t count,
+                 const uint64_t* shape)
+    : context_(std::move(context)), count_(count), labels_(labels, labels + count) {
+  std::copy_n(shape, 3, shape_);
+  context_->call(&adn_backend::dataset_create, &data_, context_->device(), pixels, count,
+                 shape[0] * shape[1] * shape[2]);
+}
+
+Dataset::~Dataset() { context_->backend().dataset_destroy(data_); }
 
 Storage::Storage(std::shared_ptr<Context> context, uint64_t bytes)
     : context_(std::move(context)), bytes_(bytes), own_(true) {

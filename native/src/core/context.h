@@ -3,16 +3,12 @@
 
 #include <atomic>
 #include <memory>
+#include <vector>
 
-#include "adadelta/backend.h"
+#include "core/backends.h"
 #include "core/error.h"
 
 namespace adn {
-
-// The backend for a device type, or NULL. AUTO takes the best one that works.
-const adn_backend* find_backend(int32_t device_type);
-// Why the backend of that name cannot be used: "" when it can, NULL when there is no such name.
-const char* backend_reason(const char* name);
 
 class Context {
  public:
@@ -28,6 +24,9 @@ class Context {
     if (status != ADN_STATUS_OK) rethrow(status);
   }
 
+  // Waits until the device has done everything given to it.
+  void synchronize() const;
+
   const adn_backend& backend() const { return *backend_; }
   void* device() const { return device_; }
 
@@ -36,6 +35,29 @@ class Context {
 
   const adn_backend* backend_;
   void* device_ = nullptr;
+};
+
+// Labelled images as bytes, on the device; the labels are kept here.
+class Dataset {
+ public:
+  Dataset(std::shared_ptr<Context> context, const uint8_t* pixels, const uint8_t* labels, uint64_t count,
+          const uint64_t* shape);
+  ~Dataset();
+  Dataset(const Dataset&) = delete;
+  Dataset& operator=(const Dataset&) = delete;
+
+  const std::shared_ptr<Context>& context() const { return context_; }
+  const void* data() const { return data_; }
+  uint64_t count() const { return count_; }
+  const uint64_t* shape() const { return shape_; }
+  int32_t label(uint64_t index) const { return labels_[index]; }
+
+ private:
+  std::shared_ptr<Context> context_;
+  void* data_ = nullptr;
+  uint64_t count_;
+  uint64_t shape_[3];
+  std::vector<uint8_t> labels_;
 };
 
 // Device memory that tensors look at: zeroed memory of its own, or the caller's.

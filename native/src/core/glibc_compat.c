@@ -14,7 +14,7 @@
 #define OLDEST "GLIBC_2.17"
 #endif
 
-/* glibc 2.34 moved these from libpthread to libc under a new version; the old one is still there. */
+/* glibc 2.34 moved these from libpthread and libdl to libc under a new version; the old one is still there. */
 #define OLD_VERSION(name) __asm__(".symver old_" #name ", " #name "@" OLDEST)
 
 extern int old_pthread_create(pthread_t* thread, const pthread_attr_t* attributes, void* (*start)(void*),
@@ -26,6 +26,16 @@ OLD_VERSION(pthread_create);
 OLD_VERSION(pthread_join);
 OLD_VERSION(pthread_once);
 OLD_VERSION(__pthread_key_create);
+extern void* old_dlopen(const char* path, int flags);
+extern void* old_dlsym(void* library, const char* name);
+extern int old_dlclose(void* library);
+extern char* old_dlerror(void);
+extern int old_dladdr(const void* address, Dl_info* info);
+OLD_VERSION(dlopen);
+OLD_VERSION(dlsym);
+OLD_VERSION(dlclose);
+OLD_VERSION(dlerror);
+OLD_VERSION(dladdr);
 
 int __wrap_pthread_create(pthread_t* thread, const pthread_attr_t* attributes, void* (*start)(void*), void* argument);
 int __wrap_pthread_join(pthread_t thread, void** result);
@@ -43,6 +53,22 @@ int __wrap_pthread_once(pthread_once_t* once, void (*routine)(void)) { return ol
 int __wrap___pthread_key_create(pthread_key_t* key, void (*destructor)(void*)) {
   return old___pthread_key_create(key, destructor);
 }
+
+void* __wrap_dlopen(const char* path, int flags);
+void* __wrap_dlsym(void* library, const char* name);
+int __wrap_dlclose(void* library);
+char* __wrap_dlerror(void);
+int __wrap_dladdr(const void* address, Dl_info* info);
+
+void* __wrap_dlopen(const char* path, int flags) { return old_dlopen(path, flags); }
+
+void* __wrap_dlsym(void* library, const char* name) { return old_dlsym(library, name); }
+
+int __wrap_dlclose(void* library) { return old_dlclose(library); }
+
+char* __wrap_dlerror(void) { return old_dlerror(); }
+
+int __wrap_dladdr(const void* address, Dl_info* info) { return old_dladdr(address, info); }
 
 /* glibc 2.32: lets libstdc++ skip atomic operations while there is one thread. 0 makes it use them always. */
 char __libc_single_threaded = 0;

@@ -20,12 +20,20 @@ class Network {
   Tensor value(uint64_t parameter) const { return tensor(parameters_, parameter); }
   Tensor gradient(uint64_t parameter) const { return tensor(gradients_, parameter); }
 
-  void forward(float* output, uint64_t output_total, const float* input, uint64_t input_count, uint64_t batch_size,
-               int32_t mode);
+  // What a batch is made of, checked.
+  adn_batch host_batch(const float* input, uint64_t input_count, uint64_t batch_size) const;
+  adn_batch external_batch(const float* input, uint64_t input_count, uint64_t batch_size) const;
+  adn_batch dataset_batch(const Dataset& dataset, const uint32_t* indices, uint64_t batch_size) const;
+  // Adds the labels of the caller or of the data set to it.
+  adn_batch labelled(adn_batch batch, const int32_t* labels) const;
+  adn_batch labelled(adn_batch batch, const Dataset& dataset);
+
+  void forward(float* output, uint64_t output_total, const adn_batch& batch, int32_t mode);
   float loss(const int32_t* labels, uint64_t label_count);
   void backward(const float* output_gradient, uint64_t count);
-  float train_step(Adadelta& optimizer, const float* input, uint64_t input_count, const int32_t* labels,
-                   uint64_t batch_size);
+  // loss NULL: it is read later.
+  void train_step(float* loss, Adadelta& optimizer, const adn_batch& batch);
+  void read_losses(float* losses, uint64_t count) const;
 
   void read_input_gradient(float* data, uint64_t count) const;
   void read_activation(float* data, uint64_t count, uint64_t layer) const;
@@ -36,17 +44,24 @@ class Network {
  private:
   Tensor tensor(const std::shared_ptr<Storage>& storage, uint64_t parameter) const;
   adn_network_memory memory() const;
+  void check_batch_size(uint64_t batch_size) const;
   void check_input(const float* input, uint64_t input_count, uint64_t batch_size) const;
   void check_labels(const int32_t* labels, uint64_t count) const;
-  void run_forward(const float* input, uint64_t batch_size, int32_t mode);
+  void run_forward(const adn_batch& batch, int32_t mode);
   float run_loss(const int32_t* labels);
   void run_backward(const float* output_gradient);
+  void run_train_step(float* loss, Adadelta& optimizer, const adn_batch& batch);
+  void forget_pass();
+  void note_pass(uint64_t batch_size, int32_t mode);
 
   std::shared_ptr<Context> context_;
   Plan plan_;
   std::shared_ptr<Storage> parameters_, gradients_, arena_;
   void* backend_network_ = nullptr;
   uint64_t memory_bytes_ = 0;
+  std::vector<int32_t> labels_;  // of a data set's batch
+  std::vector<float> losses_;    // of the last training steps, in turn; where the backend does not keep them
+  uint64_t losses_taken_ = 0;
 
   // What the arena holds.
   uint64_t batch_ = 0;        // images of the last forward pass, 0 before the first

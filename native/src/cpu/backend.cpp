@@ -113,11 +113,9 @@ adn_status network_create(void** network, uint64_t* bytes, void* device, const a
 
 void network_destroy(void* network) { delete &network_of(network); }
 
-adn_status network_forward(void* network, const adn_network_memory* memory, const float* input, uint64_t batch_size,
-                           int32_t mode, uint64_t step) {
-  return guard([&] {
-    network_of(network).forward(*memory, input, static_cast<int64_t>(batch_size), mode == ADN_MODE_TRAIN, step);
-  });
+adn_status network_forward(void* network, const adn_network_memory* memory, const adn_batch* batch, int32_t mode,
+                           uint64_t step) {
+  return guard([&] { network_of(network).forward(*memory, *batch, mode == ADN_MODE_TRAIN, step); });
 }
 
 adn_status network_read_value(float* host, void* network, const adn_network_memory* memory, uint64_t value,
@@ -139,6 +137,12 @@ adn_status network_backward(void* network, const adn_network_memory* memory, con
                             uint64_t batch_size, uint64_t step) {
   return guard([&] { network_of(network).backward(*memory, output_gradient, static_cast<int64_t>(batch_size), step); });
 }
+
+adn_status dataset_create(void** dataset, void*, const uint8_t* pixels, uint64_t count, uint64_t image_size) {
+  return guard([&] { *dataset = new cpu::Dataset{std::vector<uint8_t>(pixels, pixels + count * image_size)}; });
+}
+
+void dataset_destroy(void* dataset) { delete static_cast<cpu::Dataset*>(dataset); }
 
 adn_status adadelta_create(void** optimizer, void* device) {
   return guard([&] { *optimizer = new cpu::Adadelta(device_of(device).pool, device_of(device).kernels); });
@@ -193,7 +197,12 @@ constexpr adn_backend kBackend = {ADN_BACKEND_VERSION,
                                   adadelta_prepare,
                                   adadelta_step,
                                   adadelta_result,
-                                  adadelta_vjp};
+                                  adadelta_vjp,
+                                  dataset_create,
+                                  dataset_destroy,
+                                  nullptr,   // synchronize: every call has finished when it returns
+                                  nullptr,   // network_train_step
+                                  nullptr};  // network_read_losses
 
 }  // namespace
 

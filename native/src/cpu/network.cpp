@@ -14,6 +14,13 @@ constexpr int64_t kChunk = 16 * 1024;
 
 int64_t count_of(const uint64_t* shape) { return static_cast<int64_t>(shape[0] * shape[1] * shape[2]); }
 
+// An image's byte as a network takes it: a quotient, since a product with a rounded 1/255 gives other bits.
+void bytes_to_channels_last(float* out, const uint8_t* in, int64_t channels, int64_t pixels) {
+  for (int64_t c = 0; c < channels; ++c) {
+    for (int64_t p = 0; p < pixels; ++p) out[p * channels + c] = static_cast<float>(in[c * pixels + p]) / 255.0f;
+  }
+}
+
 // Row-major [channels][pixels] to channels-last and back.
 void to_channels_last(float* out, const float* in, int64_t channels, int64_t pixels) {
   if (channels == 1 || pixels == 1) {
@@ -170,15 +177,25 @@ void Network::drop(const Op& op, float* to, const float* from, int64_t batch, ui
   });
 }
 
-void Network::forward(const adn_network_memory& memory, const float* input, int64_t batch, bool training,
-                      uint64_t step) {
-  const bool stale = packed_version_ != memory.parameter_version || (training && !packed_backward_);
+void Network::read_input(const adn_network_memory& memory, const adn_batch& batch) const {
   const uint64_t* shape = ops_[0].op.in_shape;
   const int64_t size = ops_[0].in_size;
-  pool_.run(batch, [&](int64_t image, uint32_t) {
-    to_channels_last(value(memory, 0) + image * size, input + image * size, static_cast<int64_t>(shape[0]),
-                     static_cast<int64_t>(shape[1] * shape[2]));
+  const auto channels = static_cast<int64_t>(shape[0]), pixels = static_cast<int64_t>(shape[1] * shape[2]);
+  const auto* dataset = static_cast<const Dataset*>(batch.dataset);
+  pool_.run(static_cast<int64_t>(batch.count), [&](int64_t image, uint32_t) {
+    float* to = value(memory, 0) + image * size;
+    if (dataset != nullptr) {
+      bytes_to_channels_last(to, dataset->pixels.data() + batch.indices[image] * size, channels, pixels);
+    } else {
+      to_channels_last(to, batch.input + image * size, channels, pixels);
+    }
   });
+}
+
+void Network::forward(const adn_network_memory& memory, const adn_batch& images, bool training, uint64_t step) {
+  const bool stale = packed_version_ != memory.parameter_version || (training && !packed_backward_);
+  const auto batch = static_cast<int64_t>(images.count);
+  read_input(memory, images);
   for (size_t i = 0; i < ops_.size(); ++i) {
     Op& op = ops_[i];
     const float* in = value(memory, i);

@@ -9,12 +9,16 @@
 
 namespace adn::cpu {
 
+struct Dataset {
+  std::vector<uint8_t> pixels;
+};
+
 class Network {
  public:
   Network(ThreadPool& pool, const Kernels& kernels, const adn_plan& plan);
 
   uint64_t bytes() const;
-  void forward(const adn_network_memory& memory, const float* input, int64_t batch, bool training, uint64_t step);
+  void forward(const adn_network_memory& memory, const adn_batch& batch, bool training, uint64_t step);
   float loss(const adn_network_memory& memory, const int32_t* labels, int64_t batch);
   void backward(const adn_network_memory& memory, const float* output_gradient, int64_t batch, uint64_t step);
   void read_value(float* host, const adn_network_memory& memory, uint64_t value, int64_t batch) const;
@@ -34,6 +38,7 @@ class Network {
     return index == 0 ? ops_[0].op.in_shape : ops_[index - 1].op.out_shape;
   }
   Conv::Scratch scratch() const;
+  void read_input(const adn_network_memory& memory, const adn_batch& batch) const;
   void drop(const Op& op, float* to, const float* from, int64_t batch, uint64_t step) const;
 
   ThreadPool& pool_;
