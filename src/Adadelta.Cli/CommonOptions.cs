@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.CommandLine.Parsing;
 using System.Globalization;
 using System.Numerics;
+using Adadelta.Native;
 using static System.FormattableString;
 
 namespace Adadelta.Cli;
@@ -61,6 +62,39 @@ internal static class CommonOptions
         Text("--model", $"Output folder of a training, or a model.safetensors file [default: {DefaultOutput}]", "DIR|FILE");
 
     public static Option<int> Threads() => Integer("--threads", "CPU threads; 0 takes one for each core", 0, 0, MostThreads);
+
+    public static Option<Device> Device() => new("--device")
+    {
+        Description = "Where to compute: auto (CUDA where it works, else the CPU), cpu or cuda[:N] [default: auto]",
+        HelpName = "DEVICE",
+        CustomParser = result =>
+        {
+            string text = result.Tokens[0].Value;
+            if (text == "auto")
+            {
+                return Native.Device.Auto;
+            }
+
+            if (text == "cpu")
+            {
+                return Native.Device.Cpu;
+            }
+
+            if (text == "cuda")
+            {
+                return Native.Device.Cuda(0);
+            }
+
+            if (text.StartsWith("cuda:", StringComparison.Ordinal)
+                && int.TryParse(text.AsSpan(5), NumberStyles.None, CultureInfo.InvariantCulture, out int index))
+            {
+                return Native.Device.Cuda(index);
+            }
+
+            result.AddError($"--device: {(text.Length == 0 ? "''" : text)}, expected auto, cpu, cuda or cuda:N with a number N >= 0");
+            return default;
+        },
+    };
 
     private static Option<T> Number<T>(
         string name, string description, T value, NumberStyles style, Predicate<T> valid, string bound)

@@ -61,6 +61,10 @@ internal static class DoctorCommand
             Line("Device", $"{context.Device} ({context.DeviceName})");
             Line("Threads", $"{context.ThreadCount} of {Environment.ProcessorCount} processors");
             Line("Instruction set", context.InstructionSetName);
+            if (context.Libraries.Length > 0)
+            {
+                Line("Libraries", context.Libraries);
+            }
         }
 
         foreach (string backend in s_backends)

@@ -21,23 +21,25 @@ internal static class EvaluateCommand
             "Images: MNIST, drawn digits, or a folder of IDX files [default: those the model was trained with]");
         Option<string?> dataDir = CommonOptions.DataDir();
         Option<int?> limit = CommonOptions.Count("--limit", "Read the first N test images only");
+        Option<Device> device = CommonOptions.Device();
         Option<int> threads = CommonOptions.Threads();
         Command command = new("evaluate", "Test a trained model: accuracy, loss and confusion matrix")
         {
-            model, network, data, dataDir, limit, threads,
+            model, network, data, dataDir, limit, device, threads,
         };
         command.SetAction(result => Run(
             result.GetValue(model), result.GetValue(network), result.GetValue(data), result.GetValue(dataDir),
-            result.GetValue(limit), result.GetValue(threads)));
+            result.GetValue(limit), result.GetValue(device), result.GetValue(threads)));
         return command;
     }
 
-    private static int Run(string? modelPath, string? networkFile, string? dataChoice, string? dataDir, int? limit, int threads)
+    private static int Run(
+        string? modelPath, string? networkFile, string? dataChoice, string? dataDir, int? limit, Device device, int threads)
     {
         DataSource.Check(dataChoice, dataDir);
         SavedModel model = SavedModel.Find(modelPath, networkFile);
         using StopSignal stop = new();
-        using ComputeContext context = ComputeContext.Create(threads: threads);
+        using ComputeContext context = ComputeContext.Create(device, threads);
         DataSource data = model.OpenData(dataChoice, dataDir, stop.Token);
         using Network network = model.Build(context, data);
         ImageDataset images = limit is { } most && most < data.Split.Test.Count ? data.Split.Test.Take(most) : data.Split.Test;

@@ -30,24 +30,25 @@ internal static class PredictCommand
         Option<string?> network = CommonOptions.Network("Network of the model [default: the one in run.json beside it]");
         Option<string?> data = CommonOptions.Data("Data set of the places [default: the one the model was trained with]");
         Option<string?> dataDir = CommonOptions.DataDir();
+        Option<Device> device = CommonOptions.Device();
         Option<int> threads = CommonOptions.Threads();
         Command command = new("predict", "Read images with a trained model: class and probabilities")
         {
-            images, model, network, data, dataDir, threads,
+            images, model, network, data, dataDir, device, threads,
         };
         command.SetAction(result => Run(
             result.GetRequiredValue(images), result.GetValue(model), result.GetValue(network), result.GetValue(data),
-            result.GetValue(dataDir), result.GetValue(threads)));
+            result.GetValue(dataDir), result.GetValue(device), result.GetValue(threads)));
         return command;
     }
 
     private static int Run(
-        string[] images, string? modelPath, string? networkFile, string? dataChoice, string? dataDir, int threads)
+        string[] images, string? modelPath, string? networkFile, string? dataChoice, string? dataDir, Device device, int threads)
     {
         DataSource.Check(dataChoice, dataDir);
         SavedModel model = SavedModel.Find(modelPath, networkFile);
         using StopSignal stop = new();
-        using ComputeContext context = ComputeContext.Create(threads: threads);
+        using ComputeContext context = ComputeContext.Create(device, threads);
         DataSource? data = images.Any(IsPlace) ? model.OpenData(dataChoice, dataDir, stop.Token) : null;
         using Network network = model.Build(context, data);
         if (data is not null && data.Split.Test.Shape != network.InputShape)

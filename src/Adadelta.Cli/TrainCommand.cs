@@ -41,6 +41,7 @@ internal static class TrainCommand
             },
         };
         Option<ulong> seed = CommonOptions.Seed();
+        Option<Device> device = CommonOptions.Device();
         Option<int> threads = CommonOptions.Threads();
         Option<string?> network = CommonOptions.Network("Network to train [default: the reference network]");
         Option<string?> output = CommonOptions.Text(
@@ -52,7 +53,7 @@ internal static class TrainCommand
 
         Command command = new("train", "Train a network and save losses, loss curve and model; Ctrl+C stops and saves")
         {
-            data, dataDir, limit, epochs, batchSize, lr, rho, eps, weightDecay, schedule, seed, threads, network, output, plain,
+            data, dataDir, limit, epochs, batchSize, lr, rho, eps, weightDecay, schedule, seed, device, threads, network, output, plain,
         };
         command.SetAction(result =>
         {
@@ -62,14 +63,15 @@ internal static class TrainCommand
                 result.GetValue(eps), result.GetValue(weightDecay), rates.ToString()!, result.GetValue(seed),
                 result.GetValue(limit));
             return Run(
-                settings, rates, result.GetValue(data), result.GetValue(dataDir), result.GetValue(threads),
+                settings, rates, result.GetValue(data), result.GetValue(dataDir), result.GetValue(device), result.GetValue(threads),
                 result.GetValue(network), new(result.GetValue(output) ?? CommonOptions.DefaultOutput), result.GetValue(plain));
         });
         return command;
     }
 
     private static int Run(
-        RunSettings settings, LearningRateSchedule rates, string? dataChoice, string? dataDir, int threads, string? networkFile,
+        RunSettings settings, LearningRateSchedule rates, string? dataChoice, string? dataDir, Device device, int threads,
+        string? networkFile,
         OutputFolder output, bool plain)
     {
         // What can be refused is refused first, the cheapest first: options, network file, folder, library, data.
@@ -78,7 +80,7 @@ internal static class TrainCommand
         output.Prepare();
         using StopSignal stop = new();
         DateTimeOffset started = DateTimeOffset.Now;
-        using ComputeContext context = ComputeContext.Create(threads: threads);
+        using ComputeContext context = ComputeContext.Create(device, threads);
         DataSource data = DataSource.Open(dataChoice, dataDir, null, settings.Limit, stop.Token);
         definition = definition.For(data.Split.Train.Shape, data.Split.Train.Classes);
         using Network network = definition.Build(context, settings.Seed, settings.BatchSize);
@@ -97,9 +99,9 @@ internal static class TrainCommand
             Test = data.Split.Test,
         };
 
-        RunDevice device = RunDevice.Of(context);
+        RunDevice runDevice = RunDevice.Of(context);
         Console.WriteLine(data.Describe(dataChoice is not null));
-        Console.WriteLine(device);
+        Console.WriteLine(runDevice);
         long parameters = network.Layers.Sum(layer => layer.ParameterElements);
         Console.WriteLine($"Network: {definition.Source}, {network.Layers.Count} layers, {parameters} parameters");
 
@@ -131,7 +133,7 @@ internal static class TrainCommand
         using (JsonDocument json = JsonDocument.Parse(definition.ToJson()))
         {
             new RunFile(
-                RunVersions.Current, started, settings, device, RunData.Of(data), json.RootElement, RunResults.Of(history))
+                RunVersions.Current, started, settings, runDevice, RunData.Of(data), json.RootElement, RunResults.Of(history))
                 .Write(output.Run);
         }
 

@@ -141,11 +141,48 @@ public sealed unsafe class Network : IDisposable
             throw new ArgumentException(
                 $"input: {input.Length} elements, expected a multiple of {image} ({_inputShape})", nameof(input));
         }
-        var mode = training ? NativeMethods.ADN_MODE_TRAIN : NativeMethods.ADN_MODE_EVALUATE;
         fixed (float* inputPointer = input, outputPointer = output)
         {
             Status.ThrowIfFailed(NativeMethods.adn_network_forward(
-                outputPointer, (ulong)output.Length, handle, inputPointer, (ulong)input.Length, (ulong)batchSize, mode));
+                outputPointer, (ulong)output.Length, handle, inputPointer, (ulong)input.Length, (ulong)batchSize, Mode(training)));
+        }
+    }
+
+    /// <summary>Forward pass over images of a data set on the device.</summary>
+    /// <param name="dataset">The data set, on the network's context; its images have the shape of the network's input.</param>
+    /// <param name="indices">Places in the data set; their number, from 1 to <see cref="MaxBatchSize"/>, is the batch size.</param>
+    /// <param name="output">Takes the logits, [batch, <see cref="OutputCount"/>]; empty when they are not wanted.</param>
+    /// <param name="training">As in the other overload.</param>
+    /// <exception cref="ArgumentException">A length, a place or the data set does not fit.</exception>
+    /// <exception cref="ObjectDisposedException">The network or the data set is disposed.</exception>
+    public void Forward(DeviceDataset dataset, ReadOnlySpan<uint> indices, Span<float> output, bool training = false)
+    {
+        ArgumentNullException.ThrowIfNull(dataset);
+        fixed (uint* indicesPointer = indices)
+        fixed (float* outputPointer = output)
+        {
+            Status.ThrowIfFailed(NativeMethods.adn_network_forward_dataset(
+                outputPointer, (ulong)output.Length, Handle, dataset.Handle, indicesPointer, (ulong)indices.Length, Mode(training)));
+        }
+    }
+
+    /// <summary>Forward pass over images in the device's memory that belong to the host program.</summary>
+    /// <param name="input">
+    /// Address of the images, [batch, channels, height, width]: a device pointer on CUDA, any pointer on the CPU. They must be
+    /// there, in the order of the context's stream, until the pass has run.
+    /// </param>
+    /// <param name="batchSize">Number of images, from 1 to <see cref="MaxBatchSize"/>.</param>
+    /// <param name="output">Takes the logits, [batch, <see cref="OutputCount"/>]; empty when they are not wanted.</param>
+    /// <param name="training">As in the other overloads.</param>
+    /// <exception cref="ArgumentException">A length does not fit, or the address is not the device's.</exception>
+    /// <exception cref="ObjectDisposedException">The network is disposed.</exception>
+    public void ForwardExternal(nint input, int batchSize, Span<float> output, bool training = false)
+    {
+        var handle = Handle;
+        fixed (float* outputPointer = output)
+        {
+            Status.ThrowIfFailed(NativeMethods.adn_network_forward_external(
+                outputPointer, (ulong)output.Length, handle, (float*)input, InputCount(batchSize), (ulong)batchSize, Mode(training)));
         }
     }
 
@@ -211,6 +248,64 @@ public sealed unsafe class Network : IDisposable
         return loss;
     }
 
+    /// <summary>One whole training step over images of a data set on the device, with its labels.</summary>
+    /// <param name="optimizer">Updates the parameters; it must stand on the network's context.</param>
+    /// <param name="dataset">The data set, on the network's context; its images have the shape of the network's input.</param>
+    /// <param name="indices">Places in the data set; their number, from 1 to <see cref="MaxBatchSize"/>, is the batch size.</param>
+    /// <returns>The loss before the update, in nats, reduced over the batch as <see cref="Reduction"/> says.</returns>
+    /// <exception cref="ArgumentException">A place, its label or the data set does not fit; nothing has changed.</exception>
+    /// <exception cref="ObjectDisposedException">The network, the optimizer or the data set is disposed.</exception>
+    public float TrainStep(AdadeltaOptimizer optimizer, DeviceDataset dataset, ReadOnlySpan<uint> indices)
+    {
+        float loss;
+        TrainStep(&loss, optimizer, dataset, indices);
+        return loss;
+    }
+
+    /// <summary>
+    /// Gives one whole training step to the device and does not wait for it; <see cref="ReadLosses"/> gives its loss later. On the
+    /// CPU the step is done when this returns.
+    /// </summary>
+    /// <param name="optimizer">Updates the parameters; it must stand on the network's context.</param>
+    /// <param name="dataset">The data set, on the network's context; its images have the shape of the network's input.</param>
+    /// <param name="indices">Places in the data set; their number, from 1 to <see cref="MaxBatchSize"/>, is the batch size.</param>
+    /// <exception cref="ArgumentException">A place, its label or the data set does not fit; nothing has changed.</exception>
+    /// <exception cref="ObjectDisposedException">The network, the optimizer or the data set is disposed.</exception>
+    public void QueueTrainStep(AdadeltaOptimizer optimizer, DeviceDataset dataset, ReadOnlySpan<uint> indices) =>
+        TrainStep(null, optimizer, dataset, indices);
+
+    /// <summary>One whole training step over images in the device's memory that belong to the host program.</summary>
+    /// <param name="optimizer">Updates the parameters; it must stand on the network's context.</param>
+    /// <param name="input">As for <see cref="ForwardExternal"/>.</param>
+    /// <param name="labels">The class of each image; their number, from 1 to <see cref="MaxBatchSize"/>, is the batch size.</param>
+    /// <returns>The loss before the update, in nats, reduced over the batch as <see cref="Reduction"/> says.</returns>
+    /// <exception cref="ArgumentException">A length or a label is out of its bounds, or the address is not the device's.</exception>
+    /// <exception cref="ObjectDisposedException">The network or the optimizer is disposed.</exception>
+    public float TrainStepExternal(AdadeltaOptimizer optimizer, nint input, ReadOnlySpan<int> labels)
+    {
+        ArgumentNullException.ThrowIfNull(optimizer);
+        float loss;
+        fixed (int* labelsPointer = labels)
+        {
+            Status.ThrowIfFailed(NativeMethods.adn_network_train_step_external(
+                &loss, Handle, optimizer.Handle, (float*)input, InputCount(labels.Length), labelsPointer, (ulong)labels.Length));
+        }
+        return loss;
+    }
+
+    /// <summary>The losses of the last training steps, the oldest first. Waits until they are there.</summary>
+    /// <param name="losses">Takes the losses; as many steps, at most 1,024, must have been taken.</param>
+    /// <exception cref="ArgumentException">It is longer.</exception>
+    /// <exception cref="AdadeltaNativeException">The device failed.</exception>
+    /// <exception cref="ObjectDisposedException">The network is disposed.</exception>
+    public void ReadLosses(Span<float> losses)
+    {
+        fixed (float* pointer = losses)
+        {
+            Status.ThrowIfFailed(NativeMethods.adn_network_read_losses(pointer, (ulong)losses.Length, Handle));
+        }
+    }
+
     /// <summary>Reads the loss's gradient by the input of the last backward pass.</summary>
     /// <param name="destination">Takes the gradient, [batch, channels, height, width].</param>
     /// <exception cref="ArgumentException">Its length does not fit the last batch.</exception>
@@ -250,6 +345,21 @@ public sealed unsafe class Network : IDisposable
             parameter.Dispose();
         }
         _handle.Dispose();
+    }
+
+    private static int Mode(bool training) => training ? NativeMethods.ADN_MODE_TRAIN : NativeMethods.ADN_MODE_EVALUATE;
+
+    private ulong InputCount(int batchSize) => Require.AtLeast(0, batchSize) * (ulong)_inputShape.Count;
+
+    private void TrainStep(float* loss, AdadeltaOptimizer optimizer, DeviceDataset dataset, ReadOnlySpan<uint> indices)
+    {
+        ArgumentNullException.ThrowIfNull(optimizer);
+        ArgumentNullException.ThrowIfNull(dataset);
+        fixed (uint* pointer = indices)
+        {
+            Status.ThrowIfFailed(NativeMethods.adn_network_train_step_dataset(
+                loss, Handle, optimizer.Handle, dataset.Handle, pointer, (ulong)indices.Length));
+        }
     }
 
     private static ImageShape ToImageShape(ulong* extents) =>

@@ -19,6 +19,8 @@ internal sealed class UsageTests
     [TestCase("--limit -5", "--limit: -5, expected a whole number >= 1")]
     [TestCase("--seed -1", "--seed: -1, expected a whole number from 0 to 18446744073709551615")]
     [TestCase("--threads 257", "--threads: 257, expected a whole number from 0 to 256")]
+    [TestCase("--device gpu", "--device: gpu, expected auto, cpu, cuda or cuda:N with a number N >= 0")]
+    [TestCase("--device cuda:-1", "--device: cuda:-1, expected auto, cpu, cuda or cuda:N with a number N >= 0")]
     [TestCase("--schedule steps", "'steps' is not known; expected constant")]
     [TestCase("--schedule step:0", "stepSize: 0, expected stepSize >= 1")]
     [TestCase("--data mnits", "--data: 'mnits', expected mnist, digits or an existing folder")]
@@ -55,7 +57,7 @@ internal sealed class UsageTests
         string[] options =
         [
             "--data", "--data-dir", "--limit", "--epochs", "--batch-size", "--lr", "--rho", "--eps", "--weight-decay", "--schedule",
-            "--seed", "--threads", "--network", "--output", "--plain",
+            "--seed", "--device", "--threads", "--network", "--output", "--plain",
         ];
         foreach (string option in options)
         {

@@ -15,8 +15,8 @@ internal sealed unsafe class InteropTests
     [Test]
     public void Structs_have_the_header_s_sizes()
     {
-        Assert.That(sizeof(adn_context_options), Is.EqualTo(6 * 4));
-        Assert.That(sizeof(adn_context_info), Is.EqualTo(6 * 4 + 128 + 32));
+        Assert.That(sizeof(adn_context_options), Is.EqualTo(12 * 4 + 2 * 8));
+        Assert.That(sizeof(adn_context_info), Is.EqualTo(6 * 4 + 128 + 32 + 2 * 8 + 2 * 4 + 768));
         Assert.That(sizeof(adn_layer), Is.EqualTo(2 * 4 + 8 + 8 + 4 * 16 + 2 * 4));
         Assert.That(sizeof(adn_network_options), Is.EqualTo(2 * 4 + 3 * 8 + 8 + 8 + 2 * 4));
         Assert.That(sizeof(adn_network_info), Is.EqualTo(2 * 4 + 3 * 8 + 4 * 8 + 2 * 4));
@@ -94,7 +94,7 @@ internal sealed unsafe class InteropTests
         memory[sizeof(adn_context_options) + 3] = 1;
         Assert.That(
             () => Status.ThrowIfFailed(NativeMethods.adn_context_create(out _, options)),
-            Throws.ArgumentException.With.Message.Contains("options: byte 27 of 32 is not zero"));
+            Throws.ArgumentException.With.Message.Contains("options: byte 67 of 72 is not zero"));
     }
 
     [TestCase(0u)]
@@ -153,6 +153,7 @@ internal sealed unsafe class InteropTests
             ["ADN_LAYER_DROPOUT"] = (long)LayerKind.Dropout,
             ["ADN_REDUCTION_MEAN"] = (long)Reduction.Mean,
             ["ADN_REDUCTION_SUM"] = (long)Reduction.Sum,
+            ["ADN_LOSS_HISTORY"] = NativeMethods.ADN_LOSS_HISTORY,
             ["ADN_MODE_EVALUATE"] = NativeMethods.ADN_MODE_EVALUATE,
             ["ADN_MODE_TRAIN"] = NativeMethods.ADN_MODE_TRAIN,
         };

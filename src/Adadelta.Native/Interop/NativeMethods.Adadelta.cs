@@ -150,4 +150,18 @@ internal static unsafe partial class NativeMethods
     internal static partial int adn_network_train_step(
         float* loss, NetworkHandle network, AdadeltaHandle optimizer, float* input, ulong input_count, int* labels,
         ulong batch_size);
+
+    [LibraryImport(Library)]
+    internal static partial int adn_network_train_step_dataset(
+        float* loss, NetworkHandle network, AdadeltaHandle optimizer, DatasetHandle dataset, uint* indices, ulong batch_size);
+
+    [LibraryImport(Library)]
+    internal static partial int adn_network_train_step_external(
+        float* loss, NetworkHandle network, AdadeltaHandle optimizer, float* input_external, ulong input_count, int* labels,
+        ulong batch_size);
+
+    internal const int ADN_LOSS_HISTORY = 1024;
+
+    [LibraryImport(Library)]
+    internal static partial int adn_network_read_losses(float* losses, ulong count, NetworkHandle network);
 }

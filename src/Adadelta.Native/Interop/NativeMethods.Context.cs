@@ -16,6 +16,14 @@ internal struct adn_context_options
     internal uint thread_count;
     internal int instruction_set;
     internal uint reserved;
+    internal int cuda_tf32;
+    internal int cuda_deterministic;
+    internal int cuda_search;
+    internal int cuda_own_kernels;
+    internal int cuda_no_graph;
+    internal uint reserved2;
+    internal ulong cuda_workspace_limit;
+    internal nint cuda_stream_external;
 }
 
 [StructLayout(LayoutKind.Sequential)]
@@ -29,6 +37,11 @@ internal unsafe struct adn_context_info
     internal uint reserved;
     internal fixed byte device_name[128];
     internal fixed byte instruction_set_name[32];
+    internal ulong memory_bytes;
+    internal ulong memory_peak_bytes;
+    internal int cudnn_version;
+    internal int cublas_version;
+    internal fixed byte libraries[768];
 }
 
 internal static unsafe partial class NativeMethods
@@ -44,6 +57,9 @@ internal static unsafe partial class NativeMethods
 
     [LibraryImport(Library)]
     internal static partial int adn_context_get_info(adn_context_info* info, ContextHandle context);
+
+    [LibraryImport(Library)]
+    internal static partial int adn_context_synchronize(ContextHandle context);
 
     [LibraryImport(Library)]
     internal static partial int adn_backend_reason(byte** reason, byte* backend);

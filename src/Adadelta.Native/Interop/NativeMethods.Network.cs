@@ -93,6 +93,15 @@ internal static unsafe partial class NativeMethods
         float* output, ulong output_total, NetworkHandle network, float* input, ulong input_count, ulong batch_size, int mode);
 
     [LibraryImport(Library)]
+    internal static partial int adn_network_forward_dataset(
+        float* output, ulong output_total, NetworkHandle network, DatasetHandle dataset, uint* indices, ulong batch_size, int mode);
+
+    [LibraryImport(Library)]
+    internal static partial int adn_network_forward_external(
+        float* output, ulong output_total, NetworkHandle network, float* input_external, ulong input_count, ulong batch_size,
+        int mode);
+
+    [LibraryImport(Library)]
     internal static partial int adn_network_loss(float* loss, NetworkHandle network, int* labels, ulong label_count);
 
     [LibraryImport(Library)]

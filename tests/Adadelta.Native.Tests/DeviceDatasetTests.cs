@@ -1,0 +1,88 @@
+using NUnit.Framework;
+
+namespace Adadelta.Native.Tests;
+
+internal sealed unsafe class DeviceDatasetTests
+{
+    private static readonly ImageShape s_shape = new(2, 5, 5);
+
+    [Test]
+    public void A_batch_of_a_data_set_trains_like_the_same_images()
+    {
+        using var context = Contexts.Create();
+        using var plain = Build(context);
+        using var fromSet = Build(context);
+        using var external = Build(context);
+        using var plainOptimizer = new AdadeltaOptimizer(plain.Parameters);
+        using var fromSetOptimizer = new AdadeltaOptimizer(fromSet.Parameters);
+        using var externalOptimizer = new AdadeltaOptimizer(external.Parameters);
+        var (pixels, labels) = Images(9);
+        using var set = new DeviceDataset(context, pixels, labels, s_shape);
+        Assert.That((set.Count, set.Shape), Is.EqualTo((9, s_shape)));
+        var losses = new List<float>();
+        foreach (uint[] indices in (uint[][])[[8, 0, 3], [1], [2, 2]])
+        {
+            float[] input = [.. indices.SelectMany(i => pixels.Skip((int)i * s_shape.Count).Take(s_shape.Count)).Select(p => p / 255f)];
+            int[] classes = [.. indices.Select(i => (int)labels[i])];
+            var loss = plain.TrainStep(plainOptimizer, input, classes);
+            Assert.That(fromSet.TrainStep(fromSetOptimizer, set, indices), Is.EqualTo(loss));
+            fixed (float* pointer = input)
+            {
+                Assert.That(external.TrainStepExternal(externalOptimizer, (nint)pointer, classes), Is.EqualTo(loss));
+            }
+            var expected = new float[3 * indices.Length];
+            var actual = new float[3 * indices.Length];
+            plain.Forward(input, expected);
+            fromSet.Forward(set, indices, actual);
+            Assert.That(actual, Is.EqualTo(expected));
+            fixed (float* pointer = input)
+            {
+                external.ForwardExternal((nint)pointer, indices.Length, actual);
+            }
+            Assert.That(actual, Is.EqualTo(expected));
+            losses.Add(loss);
+        }
+
+        var read = new float[3];
+        fromSet.ReadLosses(read);
+        Assert.That(read, Is.EqualTo(losses));
+        fromSet.QueueTrainStep(fromSetOptimizer, set, [4, 5]);
+        context.Synchronize();
+        fromSet.ReadLosses(read.AsSpan(0, 2));
+        Assert.That(read[0], Is.EqualTo(losses[2]));
+        Assert.That(() => fromSet.ReadLosses(new float[5]), Throws.ArgumentException.With.Message.Contains("count: 5, expected count <= 4"));
+    }
+
+    [Test]
+    public void What_does_not_fit_is_refused_by_name()
+    {
+        using var context = Contexts.Create();
+        using var network = Build(context);
+        using var optimizer = new AdadeltaOptimizer(network.Parameters);
+        var (pixels, labels) = Images(3);
+        using var set = new DeviceDataset(context, pixels, labels, s_shape);
+        Assert.That(
+            () => network.TrainStep(optimizer, set, [3]),
+            Throws.ArgumentException.With.Message.Contains("indices[0]: 3, expected 0 <= index < 3"));
+        Assert.That(() => network.TrainStep(optimizer, set, []), Throws.ArgumentException.With.Message.Contains("batch_size: 0"));
+        Assert.That(() => network.TrainStep(optimizer, (DeviceDataset)null!, [0]), Throws.ArgumentNullException);
+        Assert.That(
+            () => new DeviceDataset(context, pixels, labels, new(1, 5, 5)),
+            Throws.ArgumentException.With.Message.Contains("pixel_count: 150, expected 75"));
+        Assert.That(
+            () => new DeviceDataset(context, pixels, labels, new(0, 5, 5)), Throws.ArgumentException.With.Message.Contains("shape.Channels"));
+        Assert.That(() => new DeviceDataset(context, [], [], s_shape), Throws.ArgumentException.With.Message.Contains("count: 0"));
+        set.Dispose();
+        Assert.That(() => network.TrainStep(optimizer, set, [0]), Throws.TypeOf<ObjectDisposedException>());
+    }
+
+    private static Network Build(ComputeContext context) =>
+        new NetworkBuilder(2, 5, 5).Conv2d(3, 3).MaxPool2d(3).ReLU().Flatten().Linear(3).Build(context, seed: 4);
+
+    private static (byte[] Pixels, byte[] Labels) Images(int count)
+    {
+        var pixels = new byte[count * s_shape.Count];
+        new Random(7).NextBytes(pixels);
+        return (pixels, [.. Enumerable.Range(0, count).Select(i => (byte)(i % 3))]);
+    }
+}
