@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "core/float16.h"
+#include "core/options.h"
 
 namespace adn {
 namespace {
@@ -16,10 +17,6 @@ void check_not_negative(double value, const char* name, const char* field) {
   if (!(std::isfinite(value) && value >= 0)) {
     fail(ADN_STATUS_INVALID_ARGUMENT, "%s.%s: %g, expected a finite %s >= 0", name, field, value, field);
   }
-}
-
-void check_flag(int32_t value, const char* name, const char* field) {
-  if (value != 0 && value != 1) fail(ADN_STATUS_INVALID_ARGUMENT, "%s.%s: %d, expected 0 or 1", name, field, value);
 }
 
 void check_choice(int32_t value, const char* name, const char* field) {

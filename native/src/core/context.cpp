@@ -2,15 +2,9 @@
 
 #include <algorithm>
 
+#include "core/options.h"
+
 namespace adn {
-namespace {
-
-void check_flag(int32_t value, const char* name) {
-  if (value != 0 && value != 1) fail(ADN_STATUS_INVALID_ARGUMENT, "options.%s: %d, expected 0 or 1", name, value);
-}
-
-}  // namespace
-
 Context::Context(const adn_context_options& options) : backend_(nullptr) {
   if (options.device_type < ADN_DEVICE_AUTO || options.device_type > ADN_DEVICE_CUDA) {
     fail(ADN_STATUS_INVALID_ARGUMENT, "options.device_type: %d, expected 0 (auto), 1 (CPU) or 2 (CUDA)",
@@ -34,11 +28,11 @@ Context::Context(const adn_context_options& options) : backend_(nullptr) {
   if (options.reserved2 != 0) {
     fail(ADN_STATUS_INVALID_ARGUMENT, "options.reserved2: %u, expected 0", options.reserved2);
   }
-  check_flag(options.cuda_tf32, "cuda_tf32");
-  check_flag(options.cuda_deterministic, "cuda_deterministic");
-  check_flag(options.cuda_search, "cuda_search");
-  check_flag(options.cuda_own_kernels, "cuda_own_kernels");
-  check_flag(options.cuda_no_graph, "cuda_no_graph");
+  check_flag(options.cuda_tf32, "options", "cuda_tf32");
+  check_flag(options.cuda_deterministic, "options", "cuda_deterministic");
+  check_flag(options.cuda_search, "options", "cuda_search");
+  check_flag(options.cuda_own_kernels, "options", "cuda_own_kernels");
+  check_flag(options.cuda_no_graph, "options", "cuda_no_graph");
   backend_ = &find_backend(options.device_type);
   call(&adn_backend::device_create, &device_, &options);
 }

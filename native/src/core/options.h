@@ -17,6 +17,10 @@ inline void check_struct_size(uint32_t size, const char* name) {
   }
 }
 
+inline void check_flag(int32_t value, const char* name, const char* field) {
+  if (value != 0 && value != 1) fail(ADN_STATUS_INVALID_ARGUMENT, "%s.%s: %d, expected 0 or 1", name, field, value);
+}
+
 // The part of T that both sides know, in whole fields.
 template <class T>
 size_t known_size(uint32_t size) {
