@@ -70,7 +70,8 @@ internal sealed unsafe class DeviceDatasetTests
             () => new DeviceDataset(context, pixels, labels, new(1, 5, 5)),
             Throws.ArgumentException.With.Message.Contains("pixel_count: 150, expected 75"));
         Assert.That(
-            () => new DeviceDataset(context, pixels, labels, new(0, 5, 5)), Throws.ArgumentException.With.Message.Contains("shape.Channels"));
+            () => new DeviceDataset(context, pixels, labels, new(0, 5, 5)),
+            Throws.InstanceOf<ArgumentException>().With.Message.Contains("shape.Channels"));
         Assert.That(() => new DeviceDataset(context, [], [], s_shape), Throws.ArgumentException.With.Message.Contains("count: 0"));
         set.Dispose();
         Assert.That(() => network.TrainStep(optimizer, set, [0]), Throws.TypeOf<ObjectDisposedException>());

@@ -110,7 +110,7 @@ internal sealed class NativeLoaderTests
         {
             var create = assembly.GetType("Adadelta.Native.ComputeContext")!.GetMethod("Create")!;
             var device = Activator.CreateInstance(assembly.GetType("Adadelta.Native.Device")!);
-            var thrown = Assert.Throws<TargetInvocationException>(() => create.Invoke(null, [device, 1, 0]))!.InnerException;
+            var thrown = Assert.Throws<TargetInvocationException>(() => create.Invoke(null, [device, 1, 0, null]))!.InnerException;
             Assert.That(thrown, Is.TypeOf<DllNotFoundException>());
             Assert.That(thrown!.Message, Does.Contain($"{missing}: no such file"));
 
