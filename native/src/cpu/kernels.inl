@@ -14,9 +14,16 @@ static_assert(kPanel <= kMaxPanel);
 // ---- Matrix product -------------------------------------------------------------------------------------------------
 
 // One register tile of kRows x (kVectors * kLanes). kUnit: a_step is 1, as in a forward pass.
+// Every loop over the tile is unrolled, so that the sums never leave the registers: left alone, GCC clears and empties them
+// through an array on the stack, which costs a short sum as much as the sum itself.
 template <int kRows, int kVectors, bool kUnit>
 void gemm_tile(const Gemm& g, int64_t row) {
-  V sum[kRows][kVectors] = {};
+  V sum[kRows][kVectors];
+#pragma GCC unroll 16
+  for (int i = 0; i < kRows; ++i) {
+#pragma GCC unroll 2
+    for (int j = 0; j < kVectors; ++j) sum[i][j] = broadcast(0.0f);
+  }
   const int64_t* rows = g.rows + row;
   const int64_t step = kUnit ? 1 : g.a_step;
   const float* b = g.b;
@@ -24,26 +31,38 @@ void gemm_tile(const Gemm& g, int64_t row) {
     const float* a = g.a + g.segments[s];
     for (int64_t k = 0; k < g.segment_length; ++k) {
       V y[kVectors];
+#pragma GCC unroll 2
       for (int j = 0; j < kVectors; ++j) y[j] = load(b + j * kLanes);
+#pragma GCC unroll 16
       for (int i = 0; i < kRows; ++i) {
         const V x = broadcast(a[rows[i]]);
+#pragma GCC unroll 2
         for (int j = 0; j < kVectors; ++j) sum[i][j] = multiply_add(x, y[j], sum[i][j]);
       }
       a += step;
       b += g.b_step;
     }
   }
-  for (int i = 0; i < kRows; ++i) {
-    float* c = g.c + (g.c_rows != nullptr ? g.c_rows[row + i] : (row + i) * g.c_step);
-    if (g.columns == kVectors * kLanes) {
+  if (g.columns == kVectors * kLanes) {
+#pragma GCC unroll 16
+    for (int i = 0; i < kRows; ++i) {
+      float* c = g.c + (g.c_rows != nullptr ? g.c_rows[row + i] : (row + i) * g.c_step);
+#pragma GCC unroll 2
       for (int j = 0; j < kVectors; ++j) {
         store(c + j * kLanes, g.accumulate ? load(c + j * kLanes) + sum[i][j] : sum[i][j]);
       }
-    } else {
-      float edge[kVectors * kLanes];
-      for (int j = 0; j < kVectors; ++j) store(edge + j * kLanes, sum[i][j]);
-      for (int64_t j = 0; j < g.columns; ++j) c[j] = g.accumulate ? c[j] + edge[j] : edge[j];
     }
+    return;
+  }
+  float edge[kRows][kVectors * kLanes];
+#pragma GCC unroll 16
+  for (int i = 0; i < kRows; ++i) {
+#pragma GCC unroll 2
+    for (int j = 0; j < kVectors; ++j) store(edge[i] + j * kLanes, sum[i][j]);
+  }
+  for (int i = 0; i < kRows; ++i) {
+    float* c = g.c + (g.c_rows != nullptr ? g.c_rows[row + i] : (row + i) * g.c_step);
+    for (int64_t j = 0; j < g.columns; ++j) c[j] = g.accumulate ? c[j] + edge[i][j] : edge[i][j];
   }
 }
 
