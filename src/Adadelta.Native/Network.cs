@@ -20,12 +20,14 @@ public sealed unsafe class Network : IDisposable
     private readonly int _maxBatchSize;
     private readonly long _memoryBytes;
     private readonly Reduction _reduction;
+    private readonly ulong _seed;
     private readonly List<LayerInfo> _layers = [];
     private readonly List<Parameter> _parameters = [];
 
-    internal Network(ComputeContext context, NetworkHandle handle)
+    internal Network(ComputeContext context, NetworkHandle handle, ulong seed)
     {
         _context = context;
+        _seed = seed;
         _handle = handle;
         try
         {
@@ -69,6 +71,10 @@ public sealed unsafe class Network : IDisposable
     /// <summary>Largest batch that the network was planned for.</summary>
     /// <exception cref="ObjectDisposedException">The network is disposed.</exception>
     public int MaxBatchSize => Live()._maxBatchSize;
+
+    /// <summary>Seed that the initial weights were drawn from and that dropout draws from.</summary>
+    /// <exception cref="ObjectDisposedException">The network is disposed.</exception>
+    public ulong Seed => Live()._seed;
 
     /// <summary>Bytes held by parameters, gradients, activations and workspaces.</summary>
     /// <exception cref="ObjectDisposedException">The network is disposed.</exception>

@@ -150,7 +150,7 @@ public sealed unsafe class NetworkBuilder
             {
                 Status.ThrowIfFailed(NativeMethods.adn_network_create(
                     out var handle, context.Handle, pointer, (ulong)layers.Length, &options));
-                return new Network(context, handle);
+                return new Network(context, handle, seed);
             }
         }
         finally

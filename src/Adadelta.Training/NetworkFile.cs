@@ -14,13 +14,12 @@ public static class NetworkFile
     public static void Save(Network network, string path, IReadOnlyDictionary<string, string>? metadata = null)
     {
         ArgumentNullException.ThrowIfNull(network);
-        var tensors = network.Parameters.Select(p => new SafeTensor(p.Name, [.. p.Value.Shape], p.Value.ToArray()));
-        SafeTensors.Write(path, [.. tensors], metadata);
+        SafeTensors.Write(path, [.. Tensors(network)], metadata);
     }
 
     /// <summary>Sets all parameters from a file. Where anything does not fit, nothing is changed.</summary>
     /// <param name="network">The network; its parameters must be the file's tensors, by name and shape.</param>
-    /// <param name="path">The file.</param>
+    /// <param name="path">The file; of a checkpoint (<see cref="CheckpointFile"/>), the network's part.</param>
     /// <returns>The file's metadata.</returns>
     /// <exception cref="InvalidDataException">
     /// The file is damaged, lacks a parameter, holds an unknown one, or one of another shape; the message names them.
@@ -30,13 +29,33 @@ public static class NetworkFile
     {
         ArgumentNullException.ThrowIfNull(network);
         var file = SafeTensors.Read(path);
-        var tensors = file.Tensors.ToDictionary(tensor => tensor.Name, StringComparer.Ordinal);
+        // A checkpoint holds the same parameters, and more beside them.
+        Prepare(network, path, file.Tensors.Where(tensor => !CheckpointFile.IsReserved(network, tensor.Name)))();
+        return file.Metadata;
+    }
+
+    internal static IEnumerable<SafeTensor> Tensors(Network network) =>
+        network.Parameters.Select(p => new SafeTensor(p.Name, [.. p.Value.Shape], p.Value.ToArray()));
+
+    /// <summary>Checks that tensors are a network's parameters.</summary>
+    /// <returns>What sets the parameters.</returns>
+    /// <exception cref="InvalidDataException">They are not; the message names all that differs.</exception>
+    internal static Action Prepare(Network network, string path, IEnumerable<SafeTensor> given)
+    {
+        var tensors = given.ToDictionary(tensor => tensor.Name, StringComparer.Ordinal);
         List<string> faults = [];
+        List<(Parameter Parameter, SafeTensor Tensor)> found = [];
         foreach (var parameter in network.Parameters)
         {
             if (!tensors.Remove(parameter.Name, out var tensor))
             {
                 faults.Add($"'{parameter.Name}' is missing");
+                continue;
+            }
+            found.Add((parameter, tensor));
+            if (tensor.Type != SafeTensors.Float32)
+            {
+                faults.Add($"'{parameter.Name}' has dtype {tensor.Type}, expected {SafeTensors.Float32}");
             }
             else if (!tensor.Shape.SequenceEqual(parameter.Value.Shape))
             {
@@ -45,15 +64,8 @@ public static class NetworkFile
             }
         }
         faults.AddRange(tensors.Keys.Select(name => $"'{name}' is not a parameter of the network"));
-        if (faults.Count > 0)
-        {
-            throw new InvalidDataException($"{path}: does not fit the network: {string.Join("; ", faults)}");
-        }
-        var values = file.Tensors.ToDictionary(tensor => tensor.Name, tensor => tensor.Data, StringComparer.Ordinal);
-        foreach (var parameter in network.Parameters)
-        {
-            parameter.Value.Write(values[parameter.Name]);
-        }
-        return file.Metadata;
+        return faults.Count == 0
+            ? () => found.ForEach(pair => pair.Parameter.Value.WriteBytes(pair.Tensor.Bytes))
+            : throw new InvalidDataException($"{path}: does not fit the network: {string.Join("; ", faults)}");
     }
 }

@@ -5,11 +5,36 @@ using System.Text.Json;
 
 namespace Adadelta.Training;
 
-/// <summary>A named float32 array.</summary>
+/// <summary>A named array of numbers.</summary>
 /// <param name="Name">Its name, e.g. <c>conv1.weight</c>.</param>
+/// <param name="Type">The format's name of its element type: <c>F32</c>, <c>F64</c>, <c>F16</c>, <c>BF16</c>, <c>C64</c> or <c>I64</c>.</param>
 /// <param name="Shape">Extents, outermost first; empty for a scalar.</param>
-/// <param name="Data">Elements in row-major order, as many as the product of the extents.</param>
-public sealed record SafeTensor(string Name, long[] Shape, float[] Data);
+/// <param name="Bytes">Elements in row-major order and the machine's byte order.</param>
+public sealed record SafeTensor(string Name, string Type, long[] Shape, byte[] Bytes)
+{
+    /// <summary>Makes a float32 array.</summary>
+    /// <param name="name">Its name.</param>
+    /// <param name="shape">Extents, outermost first; empty for a scalar.</param>
+    /// <param name="data">Elements in row-major order, as many as the product of the extents.</param>
+    public SafeTensor(string name, long[] shape, float[] data)
+        : this(name, SafeTensors.Float32, shape, MemoryMarshal.AsBytes(data.AsSpan()).ToArray())
+    {
+    }
+
+    /// <summary>Makes a float64 array.</summary>
+    /// <param name="name">Its name.</param>
+    /// <param name="shape">Extents, outermost first; empty for a scalar.</param>
+    /// <param name="data">Elements in row-major order, as many as the product of the extents.</param>
+    /// <returns>The array.</returns>
+    public static SafeTensor FromDoubles(string name, long[] shape, ReadOnlySpan<double> data) =>
+        new(name, SafeTensors.Float64, shape, MemoryMarshal.AsBytes(data).ToArray());
+
+    /// <summary>A copy of the elements of a float32 array.</summary>
+    /// <exception cref="InvalidOperationException">It has another type.</exception>
+    public float[] Data => Type == SafeTensors.Float32
+        ? MemoryMarshal.Cast<byte, float>(Bytes).ToArray()
+        : throw new InvalidOperationException($"tensor '{Name}' has dtype {Type}, expected {SafeTensors.Float32}");
+}
 
 /// <summary>What a safetensors file holds.</summary>
 /// <param name="Tensors">The tensors, in the order of their data.</param>
@@ -17,8 +42,8 @@ public sealed record SafeTensor(string Name, long[] Shape, float[] Data);
 public sealed record SafeTensorsFile(IReadOnlyList<SafeTensor> Tensors, IReadOnlyDictionary<string, string> Metadata);
 
 /// <summary>
-/// Reads and writes safetensors files with float32 tensors, which PyTorch, NumPy and others open: the length of a JSON header
-/// as a little-endian 64-bit number, the header, then the data without gaps, little-endian.
+/// Reads and writes safetensors files, which PyTorch, NumPy and others open: the length of a JSON header as a little-endian
+/// 64-bit number, the header, then the data without gaps, little-endian.
 /// </summary>
 public static class SafeTensors
 {
@@ -26,13 +51,29 @@ public static class SafeTensors
     private const long MaxHeaderBytes = 100_000_000;
 
     private const string MetadataKey = "__metadata__";
-    private const string Float32 = "F32";
+
+    internal const string Float32 = "F32";
+    internal const string Float64 = "F64";
+    internal const string Float16 = "F16";
+    internal const string BFloat16 = "BF16";
+    internal const string Complex64 = "C64";
+    internal const string Int64 = "I64";
+
+    private static readonly Dictionary<string, int> s_sizes = new(StringComparer.Ordinal)
+    {
+        [Float32] = 4,
+        [Float64] = 8,
+        [Float16] = 2,
+        [BFloat16] = 2,
+        [Complex64] = 8,
+        [Int64] = 8,
+    };
 
     /// <summary>Writes a file, whole or not at all (<see cref="AtomicFile"/>). Its data begin at a multiple of 8 bytes.</summary>
     /// <param name="path">The file.</param>
     /// <param name="tensors">The tensors; their data are written in this order.</param>
     /// <param name="metadata">Texts to keep with them, or null.</param>
-    /// <exception cref="ArgumentException">A name is used twice or reserved, or data do not fit a shape.</exception>
+    /// <exception cref="ArgumentException">A name is used twice or reserved, a type is unknown, or data do not fit a shape.</exception>
     /// <exception cref="IOException">The file cannot be written.</exception>
     /// <exception cref="UnauthorizedAccessException">The file may not be written.</exception>
     public static void Write(string path, IReadOnlyList<SafeTensor> tensors, IReadOnlyDictionary<string, string>? metadata = null)
@@ -47,16 +88,17 @@ public static class SafeTensors
             stream.Write(header);
             foreach (var tensor in tensors)
             {
-                WriteFloats(stream, tensor.Data);
+                stream.Write(LittleEndian(tensor.Type, tensor.Bytes));
             }
         });
     }
 
-    /// <summary>Reads a file of float32 tensors and checks all of it.</summary>
+    /// <summary>Reads a file and checks all of it.</summary>
     /// <param name="path">The file.</param>
     /// <returns>Tensors and metadata.</returns>
     /// <exception cref="InvalidDataException">
-    /// The file is damaged or holds another element type; the message names file, tensor, value and bound.
+    /// The file is damaged or holds an element type not listed at <see cref="SafeTensor"/>; the message names file, tensor, value
+    /// and bound.
     /// </exception>
     /// <exception cref="IOException">The file is missing or cannot be read.</exception>
     public static SafeTensorsFile Read(string path)
@@ -80,14 +122,9 @@ public static class SafeTensors
         List<SafeTensor> tensors = [];
         foreach (var entry in entries)
         {
-            var data = new float[(entry.End - entry.Begin) / sizeof(float)];
-            stream.ReadExactly(MemoryMarshal.AsBytes(data.AsSpan()));
-            if (!BitConverter.IsLittleEndian)
-            {
-                var bits = MemoryMarshal.Cast<float, int>(data.AsSpan());
-                BinaryPrimitives.ReverseEndianness(bits, bits);
-            }
-            tensors.Add(new(entry.Name, entry.Shape, data));
+            var data = new byte[entry.End - entry.Begin];
+            stream.ReadExactly(data);
+            tensors.Add(new(entry.Name, entry.Type, entry.Shape, LittleEndian(entry.Type, data)));
         }
         return new(tensors, metadata);
     }
@@ -117,14 +154,19 @@ public static class SafeTensors
                         $"tensors: the name '{tensor.Name}' is {(tensor.Name == MetadataKey ? "reserved" : "used twice")}",
                         nameof(tensors));
                 }
-                if (!Fits(tensor))
+                if (!s_sizes.TryGetValue(tensor.Type, out var size))
                 {
                     throw new ArgumentException(
-                        $"tensors: '{tensor.Name}' has {tensor.Data.Length} elements, expected those of shape "
+                        $"tensors: '{tensor.Name}' has type {tensor.Type}, expected {Types}", nameof(tensors));
+                }
+                if (tensor.Shape.Any(long.IsNegative) || Product((ulong)size, tensor.Shape) != (UInt128)tensor.Bytes.Length)
+                {
+                    throw new ArgumentException(
+                        $"tensors: '{tensor.Name}' has {tensor.Bytes.Length / size} elements, expected those of shape "
                         + $"[{string.Join(", ", tensor.Shape)}]", nameof(tensors));
                 }
                 json.WriteStartObject(tensor.Name);
-                json.WriteString("dtype", Float32);
+                json.WriteString("dtype", tensor.Type);
                 json.WriteStartArray("shape");
                 foreach (var extent in tensor.Shape)
                 {
@@ -133,7 +175,7 @@ public static class SafeTensors
                 json.WriteEndArray();
                 json.WriteStartArray("data_offsets");
                 json.WriteNumberValue(end);
-                end += (long)tensor.Data.Length * sizeof(float);
+                end += tensor.Bytes.Length;
                 json.WriteNumberValue(end);
                 json.WriteEndArray();
                 json.WriteEndObject();
@@ -149,30 +191,30 @@ public static class SafeTensors
         return buffer.ToArray();
     }
 
-    private static bool Fits(SafeTensor tensor) =>
-        !tensor.Shape.Any(long.IsNegative) && Product(1, tensor.Shape) == (UInt128)tensor.Data.Length;
+    private static string Types => string.Join(", ", s_sizes.Keys);
 
     /// <summary>A product of extents. Beyond 64 bits, where no file reaches, it stops growing and so never wraps around.</summary>
     private static UInt128 Product(ulong first, long[] shape) => shape.Contains(0)
         ? 0
         : shape.Aggregate((UInt128)first, (product, extent) => product > ulong.MaxValue ? product : product * (ulong)extent);
 
-    private static void WriteFloats(Stream stream, ReadOnlySpan<float> data)
+    // Between the file's byte order and the machine's.
+    private static byte[] LittleEndian(string type, byte[] bytes)
     {
         if (BitConverter.IsLittleEndian)
         {
-            stream.Write(MemoryMarshal.AsBytes(data));
-            return;
+            return bytes;
         }
-        Span<byte> element = stackalloc byte[sizeof(float)];
-        foreach (var value in data)
+        byte[] turned = [.. bytes];
+        var size = type == Complex64 ? sizeof(float) : s_sizes[type];
+        for (var i = 0; i < turned.Length; i += size)
         {
-            BinaryPrimitives.WriteSingleLittleEndian(element, value);
-            stream.Write(element);
+            turned.AsSpan(i, size).Reverse();
         }
+        return turned;
     }
 
-    private sealed record Entry(string Name, long[] Shape, long Begin, long End);
+    private sealed record Entry(string Name, string Type, long[] Shape, long Begin, long End);
 
     /// <summary>Reads the header and checks that its tensors fill the data exactly. They come in the order of their data.</summary>
     private static (List<Entry> Entries, Dictionary<string, string> Metadata) Parse(string path, byte[] header, long dataBytes)
@@ -272,23 +314,23 @@ public static class SafeTensors
         {
             throw Invalid($"has no {(dtype is null ? "dtype" : shape is null ? "shape" : "data_offsets")}");
         }
-        if (dtype != Float32)
+        if (!s_sizes.TryGetValue(dtype, out var size))
         {
-            throw Invalid($"has dtype {dtype}, expected {Float32}");
+            throw Invalid($"has dtype {dtype}, expected {Types}");
         }
         if (offsets is not [var begin, var end] || begin > end || end > dataBytes)
         {
             throw Invalid($"has data_offsets [{string.Join(", ", offsets)}], "
                 + $"expected [begin, end] with begin <= end <= {dataBytes}, the bytes of data");
         }
-        var bytes = Product(sizeof(float), shape);
+        var bytes = Product((ulong)size, shape);
         if ((UInt128)(end - begin) != bytes)
         {
             throw Invalid($"has {end - begin} bytes of data, expected {bytes} of shape [{string.Join(", ", shape)}]");
         }
-        return end - begin <= (long)Array.MaxLength * sizeof(float)
-            ? new(name, shape, begin, end)
-            : throw Invalid($"has {bytes / sizeof(float)} elements, expected at most {Array.MaxLength}");
+        return end - begin <= Array.MaxLength
+            ? new(name, dtype, shape, begin, end)
+            : throw Invalid($"has {bytes} bytes of data, expected at most {Array.MaxLength}");
 
         InvalidDataException Invalid(string what) => new($"{path}: tensor '{name}' {what}");
 

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Globalization;
 using Adadelta.Native;
 
 namespace Adadelta.Training;
@@ -21,9 +22,13 @@ public sealed class Trainer
     private readonly int _batchSize;
     private readonly LearningRateSchedule _schedule = LearningRateSchedule.Constant();
     private readonly ImageDataset? _test;
+    private readonly int _checkpointSteps;
 
     // what the schedule starts from, by group; the optimizer's own rates change as the run goes on
     private readonly List<double> _initialRates = [];
+
+    // the number of images that the run which was resumed had; 0 for none
+    private int _resumedImages;
 
     /// <summary>Makes a trainer. The schedule starts from the learning rates that the optimizer has now.</summary>
     /// <param name="network">The network.</param>
@@ -82,6 +87,65 @@ public sealed class Trainer
         }
     }
 
+    /// <summary>
+    /// A file that takes everything the run needs to go on with the same bits (<see cref="Resume"/>): after each epoch, or as
+    /// often as <see cref="CheckpointSteps"/> says, and when it is cancelled. Null, the default, for none.
+    /// </summary>
+    public string? CheckpointPath { get; init; }
+
+    /// <summary>Steps between two checkpoints; 0, the default, for one after each epoch.</summary>
+    /// <exception cref="ArgumentOutOfRangeException">The value is negative.</exception>
+    public int CheckpointSteps
+    {
+        get => _checkpointSteps;
+        init
+        {
+            Require.That(value >= 0, nameof(CheckpointSteps), value, "CheckpointSteps >= 0");
+            _checkpointSteps = value;
+        }
+    }
+
+    /// <summary>Texts to keep in the checkpoint's metadata, or null.</summary>
+    public IReadOnlyDictionary<string, string>? CheckpointMetadata { get; init; }
+
+    /// <summary>
+    /// Takes a run up where a checkpoint has it: sets network, optimizer and schedule, so that <see cref="Epochs"/> with the history
+    /// goes on with the same bits as if the run had never stopped. Where anything does not fit, nothing is changed.
+    /// </summary>
+    /// <param name="path">The file, written through <see cref="CheckpointPath"/>.</param>
+    /// <returns>The history up to the checkpoint, to be passed to <see cref="Epochs"/>.</returns>
+    /// <exception cref="InvalidDataException">
+    /// The file is damaged, or was made with another network, optimizer, seed, batch size or schedule.
+    /// </exception>
+    /// <exception cref="IOException">The file is missing or cannot be read.</exception>
+    public LossHistory Resume(string path)
+    {
+        LossHistory? history = null;
+        TrainingState? state = null;
+        CheckpointFile.Load(_network, _optimizer, path, file =>
+        {
+            state = TrainingState.Of(path, file.Metadata);
+            Check(nameof(Seed), state.Seed, Seed);
+            Check(nameof(BatchSize), state.BatchSize, BatchSize);
+            Check(nameof(Schedule), state.Schedule, Schedule.ToString()!);
+            Check("groups", state.InitialRates.Count, _optimizer.GroupCount);
+            history = TrainingState.History(path, file.Tensors);
+        });
+        _initialRates.Clear();
+        _initialRates.AddRange(state!.InitialRates);
+        _resumedImages = state.Images;
+        return history!;
+
+        void Check<T>(string name, T found, T expected)
+        {
+            if (!EqualityComparer<T>.Default.Equals(found, expected))
+            {
+                throw new InvalidDataException(
+                    string.Create(CultureInfo.InvariantCulture, $"{path}: made with {name} {found}, expected the trainer's {expected}"));
+            }
+        }
+    }
+
     /// <summary>Trains for a number of epochs.</summary>
     /// <param name="train">The images to train on.</param>
     /// <param name="epochs">Epochs, at least 0.</param>
@@ -132,6 +196,9 @@ public sealed class Trainer
         ArgumentNullException.ThrowIfNull(history);
         Require.Fits(train, _network);
         Require.That(epochs >= 0, nameof(epochs), epochs, "epochs >= 0");
+        Require.That(
+            _resumedImages == 0 || history.Steps.Count == 0 || train.Count == _resumedImages, nameof(train), train.Count,
+            $"{_resumedImages} images, those of the run that was resumed");
         _ = NextStep(history, BatchLoader.CountSteps(train.Count, BatchSize));
         return Run(train, epochs, history, progress, cancellationToken);
     }
@@ -177,6 +244,7 @@ public sealed class Trainer
                 if (cancellationToken.IsCancellationRequested)
                 {
                     history.Cancelled = true;
+                    SaveCheckpoint(train, history);
                     yield break;
                 }
                 var loss = Step(loader, clock);
@@ -190,6 +258,10 @@ public sealed class Trainer
                     clock.Remaining(epoch, step), null);
                 if (step < steps - 1)
                 {
+                    if (IsCheckpoint((long)epoch * steps + step + 1))
+                    {
+                        SaveCheckpoint(train, history);
+                    }
                     progress?.Report(last);
                 }
             }
@@ -198,6 +270,10 @@ public sealed class Trainer
                 epoch + 1, AverageLoss(history, epoch + 1), test?.Loss, test?.Accuracy, rate, clock.EpochSeconds,
                 clock.SamplesPerSecond);
             history.Add(result);
+            if (CheckpointSteps == 0 || history.Cancelled || IsCheckpoint((long)(epoch + 1) * steps))
+            {
+                SaveCheckpoint(train, history);
+            }
             last = last with { Elapsed = clock.Elapsed, Remaining = clock.Remaining(epoch, steps - 1), Finished = result };
             progress?.Report(last);
             yield return result;
@@ -218,6 +294,20 @@ public sealed class Trainer
         var loss = _network.TrainStep(_optimizer, batch.Images, batch.Labels);
         clock.EndStep(batch.Labels.Length);
         return loss;
+    }
+
+    private bool IsCheckpoint(long step) => CheckpointSteps > 0 && step % CheckpointSteps == 0;
+
+    private void SaveCheckpoint(ImageDataset train, LossHistory history)
+    {
+        if (CheckpointPath is null)
+        {
+            return;
+        }
+        NoteInitialRates();
+        Dictionary<string, string> metadata = new(CheckpointMetadata ?? new Dictionary<string, string>(), StringComparer.Ordinal);
+        new TrainingState(Seed, BatchSize, train.Count, Schedule.ToString()!, _initialRates).AddTo(metadata);
+        CheckpointFile.Save(_network, _optimizer, CheckpointPath, metadata, TrainingState.Tensors(history));
     }
 
     private Evaluation? RunTest(LossHistory history, Clock clock, CancellationToken cancellationToken)

@@ -131,6 +131,7 @@ internal sealed class DisposalTests
             [nameof(network.InputShape)] = () => _ = network.InputShape,
             [nameof(network.OutputCount)] = () => _ = network.OutputCount,
             [nameof(network.MaxBatchSize)] = () => _ = network.MaxBatchSize,
+            [nameof(network.Seed)] = () => _ = network.Seed,
             [nameof(network.MemoryBytes)] = () => _ = network.MemoryBytes,
             [nameof(network.Reduction)] = () => _ = network.Reduction,
             [nameof(network.Parameters)] = () => _ = network.Parameters,

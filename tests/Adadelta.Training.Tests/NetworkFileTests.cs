@@ -59,6 +59,7 @@ public class NetworkFileTests
         yield return Case(ts => ts[0] = ts[0] with { Name = "Conv1.weight" }, "'conv1.weight' is missing; 'Conv1.weight' is not a parameter");
         yield return Case(ts => ts[3] = new("fc1.bias", [4], new float[4]), "'fc1.bias' has shape [4], expected [3]");
         yield return Case(ts => ts[2] = ts[2] with { Shape = [32, 3] }, "'fc1.weight' has shape [32, 3], expected [3, 32]");
+        yield return Case(ts => ts[3] = SafeTensor.FromDoubles("fc1.bias", [3], new double[3]), "'fc1.bias' has dtype F64, expected F32");
         yield return Case(ts => ts[0] = ts[0] with { Shape = [18] }, "'conv1.weight' has shape [18], expected [2, 1, 3, 3]");
 
         static TestCaseData Case(Action<List<SafeTensor>> change, string message) => new TestCaseData(change, message).SetArgDisplayNames(message);

@@ -91,7 +91,7 @@ public class SafeTensorsTests
     [TestCase("""{"a":{}}""", 8, "tensor 'a' has no dtype")]
     [TestCase("""{"a":{"dtype":"F32","data_offsets":[0,8]}}""", 8, "tensor 'a' has no shape")]
     [TestCase("""{"a":{"dtype":"F32","shape":[2]}}""", 8, "tensor 'a' has no data_offsets")]
-    [TestCase("""{"a":{"dtype":"F16","shape":[4],"data_offsets":[0,8]}}""", 8, "tensor 'a' has dtype F16, expected F32")]
+    [TestCase("""{"a":{"dtype":"F8","shape":[8],"data_offsets":[0,8]}}""", 8, "tensor 'a' has dtype F8, expected F32, F64, F16, BF16, C64, I64")]
     [TestCase("""{"a":{"dtype":32,"shape":[4],"data_offsets":[0,8]}}""", 8, "tensor 'a' has dtype 32, expected F32")]
     [TestCase("""{"a":{"dtype":"F32","dtype":"F32","shape":[2],"data_offsets":[0,8]}}""", 8, "tensor 'a' has the field 'dtype' twice")]
     [TestCase("""{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8],"more":0}}""", 8, "tensor 'a' has the unknown field 'more'")]

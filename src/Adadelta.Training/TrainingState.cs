@@ -1,0 +1,122 @@
+using System.Globalization;
+using System.Runtime.InteropServices;
+using System.Text.Json;
+
+namespace Adadelta.Training;
+
+/// <summary>What a checkpoint keeps of a run beside network and optimizer, under <c>training.</c>.</summary>
+/// <param name="Seed">Seed of the images' order.</param>
+/// <param name="BatchSize">Images a step.</param>
+/// <param name="Images">Images of the training set.</param>
+/// <param name="Schedule">The schedule's text.</param>
+/// <param name="InitialRates">What the schedule starts from, by group.</param>
+internal sealed record TrainingState(ulong Seed, int BatchSize, int Images, string Schedule, IReadOnlyList<double> InitialRates)
+{
+    private const string SeedKey = CheckpointFile.TrainingPrefix + "seed";
+    private const string BatchSizeKey = CheckpointFile.TrainingPrefix + "batch_size";
+    private const string ImagesKey = CheckpointFile.TrainingPrefix + "images";
+    private const string ScheduleKey = CheckpointFile.TrainingPrefix + "schedule";
+    private const string RatesKey = CheckpointFile.TrainingPrefix + "initial_lr";
+
+    // A row for each step: epoch, step, learning rate; the losses have their own type.
+    private const string StepsName = CheckpointFile.TrainingPrefix + "steps";
+    private const string LossesName = CheckpointFile.TrainingPrefix + "losses";
+
+    // A row for each epoch with the columns of epochs.csv; NaN where there was no test.
+    private const string EpochsName = CheckpointFile.TrainingPrefix + "epochs";
+    private const int EpochColumns = 7;
+
+    public void AddTo(Dictionary<string, string> metadata)
+    {
+        metadata[SeedKey] = Seed.ToString(CultureInfo.InvariantCulture);
+        metadata[BatchSizeKey] = BatchSize.ToString(CultureInfo.InvariantCulture);
+        metadata[ImagesKey] = Images.ToString(CultureInfo.InvariantCulture);
+        metadata[ScheduleKey] = Schedule;
+        metadata[RatesKey] = JsonSerializer.Serialize(InitialRates);
+    }
+
+    /// <exception cref="InvalidDataException">The file was not written by a trainer.</exception>
+    public static TrainingState Of(string path, IReadOnlyDictionary<string, string> metadata)
+    {
+        return new(
+            Number<ulong>(SeedKey), Number<int>(BatchSizeKey), Number<int>(ImagesKey), Text(ScheduleKey), Rates());
+
+        string Text(string key) => metadata.GetValueOrDefault(key)
+            ?? throw new InvalidDataException($"{path}: no {key} in the metadata, expected a trainer's checkpoint");
+
+        T Number<T>(string key)
+            where T : struct, IParsable<T> => T.TryParse(Text(key), CultureInfo.InvariantCulture, out var number)
+                ? number
+                : throw new InvalidDataException($"{path}: {key} is '{Text(key)}', expected a whole number");
+
+        double[] Rates()
+        {
+            try
+            {
+                return JsonSerializer.Deserialize<double[]>(Text(RatesKey)) ?? throw new JsonException("null");
+            }
+            catch (JsonException error)
+            {
+                throw new InvalidDataException($"{path}: {RatesKey} is '{Text(RatesKey)}', expected numbers", error);
+            }
+        }
+    }
+
+    public static IEnumerable<SafeTensor> Tensors(LossHistory history)
+    {
+        yield return SafeTensor.FromDoubles(
+            StepsName, [history.Steps.Count, 3],
+            [.. history.Steps.SelectMany(step => (double[])[step.Epoch, step.Step, step.LearningRate])]);
+        yield return new(LossesName, [history.Steps.Count], [.. history.Steps.Select(step => step.Loss)]);
+        yield return SafeTensor.FromDoubles(
+            EpochsName, [history.Epochs.Count, EpochColumns],
+            [.. history.Epochs.SelectMany(epoch => (double[])
+                [
+                    epoch.Epoch, epoch.AverageLoss, epoch.TestLoss ?? double.NaN, epoch.TestAccuracy ?? double.NaN,
+                    epoch.LearningRate, epoch.Seconds, epoch.SamplesPerSecond,
+                ])]);
+    }
+
+    /// <exception cref="InvalidDataException">The file was not written by a trainer.</exception>
+    public static LossHistory History(string path, IReadOnlyList<SafeTensor> tensors)
+    {
+        var history = new LossHistory();
+        var steps = Doubles(StepsName, 3);
+        var losses = Find(LossesName, SafeTensors.Float32).Data;
+        if (losses.Length * 3 != steps.Length)
+        {
+            throw new InvalidDataException($"{path}: {losses.Length} losses of {steps.Length / 3} steps, expected as many");
+        }
+        try
+        {
+            for (var i = 0; i < losses.Length; i++)
+            {
+                history.Add(new StepResult(checked((int)steps[3 * i]), checked((int)steps[3 * i + 1]), losses[i], steps[3 * i + 2]));
+            }
+            foreach (var row in Doubles(EpochsName, EpochColumns).Chunk(EpochColumns))
+            {
+                history.Add(new EpochResult(checked((int)row[0]), row[1], OrNull(row[2]), OrNull(row[3]), row[4], row[5], row[6]));
+            }
+        }
+        catch (Exception error) when (error is ArgumentException or OverflowException)
+        {
+            throw new InvalidDataException($"{path}: damaged history: {error.Message}", error);
+        }
+        return history;
+
+        static double? OrNull(double value) => double.IsNaN(value) ? null : value;
+
+        double[] Doubles(string name, int columns)
+        {
+            var tensor = Find(name, SafeTensors.Float64);
+            return tensor.Shape is [_, var found] && found == columns
+                ? MemoryMarshal.Cast<byte, double>(tensor.Bytes).ToArray()
+                : throw new InvalidDataException(
+                    $"{path}: '{name}' has shape [{string.Join(", ", tensor.Shape)}], expected rows of {columns}");
+        }
+
+        SafeTensor Find(string name, string type) =>
+            tensors.FirstOrDefault(tensor => tensor.Name == name && tensor.Type == type)
+            ?? throw new InvalidDataException($"{path}: no {type} tensor '{name}', expected a trainer's checkpoint");
+    }
+}
