@@ -183,20 +183,26 @@ public class BatchLoaderTests
     [Test]
     public void A_batch_allocates_nothing()
     {
-        const int Batches = 20_000;
-        using var loader = new BatchLoader(Numbered(400), 4, seed: 1, epochs: Batches / 100 + 2);
+        const int Batches = 20_000, Rounds = 5;
+        using var loader = new BatchLoader(Numbered(400), 4, seed: 1, epochs: Rounds * Batches / 100 + 2);
         for (var i = 0; i < 100; i++)
         {
             loader.TryTake(out _);
         }
-        var before = GC.GetTotalAllocatedBytes(precise: true);
-        for (var i = 0; i < Batches; i++)
+        // The count is the whole process's: the test host sends results of earlier tests meanwhile, which can only add. So the
+        // least of some rounds tells.
+        var least = long.MaxValue;
+        for (var round = 0; round < Rounds; round++)
         {
-            loader.TryTake(out _);
+            var before = GC.GetTotalAllocatedBytes(precise: true);
+            for (var i = 0; i < Batches; i++)
+            {
+                loader.TryTake(out _);
+            }
+            least = Math.Min(least, GC.GetTotalAllocatedBytes(precise: true) - before);
         }
-        var bytes = GC.GetTotalAllocatedBytes(precise: true) - before;
-        // the smallest object has 24 bytes; the test host's own threads allocate a little meanwhile
-        Assert.That(bytes, Is.LessThan(24 * Batches / 2));
+        // the smallest object has 24 bytes
+        Assert.That(least, Is.LessThan(24 * Batches / 2));
     }
 
     [Test]
