@@ -92,6 +92,10 @@ internal sealed class DisposalTests
             [nameof(context.ThreadCount)] = () => _ = context.ThreadCount,
             [nameof(context.InstructionSet)] = () => _ = context.InstructionSet,
             [nameof(context.InstructionSetName)] = () => _ = context.InstructionSetName,
+            [nameof(context.Libraries)] = () => _ = context.Libraries,
+            [nameof(context.DeviceMemoryBytes)] = () => _ = context.DeviceMemoryBytes,
+            [nameof(context.DeviceMemoryPeakBytes)] = () => _ = context.DeviceMemoryPeakBytes,
+            [nameof(context.Synchronize)] = context.Synchronize,
         });
     }
 
@@ -124,6 +128,7 @@ internal sealed class DisposalTests
         using var context = ComputeContext.Create(Device.Cpu, 1);
         var network = SmallNetwork(context);
         using var optimizer = new AdadeltaOptimizer(network.Parameters);
+        using var dataset = new DeviceDataset(context, [1, 2, 3, 4], [0], network.InputShape);
         network.Dispose();
         AssertEveryMemberIsDisposed<Network>(new()
         {
@@ -140,10 +145,15 @@ internal sealed class DisposalTests
             ["set Step"] = () => network.Step = 1,
             [nameof(network.GetParameter)] = () => network.GetParameter("fc1.weight"),
             [nameof(network.Forward)] = () => network.Forward([1, 2, 3, 4], []),
+            [nameof(network.ForwardExternal)] = () => network.ForwardExternal(1, 1, []),
             [nameof(network.Loss)] = () => network.Loss([0]),
             [nameof(network.Backward)] = network.Backward,
             ["Backward with a gradient"] = () => network.Backward([]),
             [nameof(network.TrainStep)] = () => network.TrainStep(optimizer, [1, 2, 3, 4], [0]),
+            ["TrainStep from a data set"] = () => network.TrainStep(optimizer, dataset, [0]),
+            [nameof(network.QueueTrainStep)] = () => network.QueueTrainStep(optimizer, dataset, [0]),
+            [nameof(network.TrainStepExternal)] = () => network.TrainStepExternal(optimizer, 1, [0]),
+            [nameof(network.ReadLosses)] = () => network.ReadLosses([]),
             [nameof(network.ReadInputGradient)] = () => network.ReadInputGradient(new float[4]),
             [nameof(network.ReadActivation)] = () => network.ReadActivation(-1, []),
         });
