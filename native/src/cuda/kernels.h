@@ -1,12 +1,13 @@
-// The CUDA kernels as the host sees them: plain C++17 that needs no CUDA header. Every function puts its work on a stream
-// and returns at once with the runtime's error code, 0 (cudaSuccess) when all is well; it allocates nothing and never waits,
-// so any of them can be captured into a graph. Pointers are device pointers unless a name says host. What changes between
-// two replays of a graph (learning rates, the step's number, the batch's place) is therefore read from device memory.
+// The CUDA kernels as the host sees them: plain C++17 that needs no CUDA header. Every function puts its work on a
+// stream and returns at once with the runtime's error code, 0 (cudaSuccess) when all is well; it allocates nothing and
+// never waits, so any of them can be captured into a graph. Pointers are device pointers unless a name says host. What
+// changes between two replays of a graph (learning rates, the step's number, the batch's place) is therefore read from
+// device memory.
 //
-// Images lie N x C x H x W, weights as in PyTorch: [out][in][height][width]. float32 unless said otherwise.
-// Sums are cut by shape alone, never by the device, and added in a fixed order, so that a step gives the same bits each
-// time. Where the parts need a workspace, a function of the same name tells its size in bytes; it need not be cleared.
-// A shape beyond the stated limits is cudaErrorInvalidValue (1) before anything is launched.
+// Images lie N x C x H x W, weights as in PyTorch: [out][in][height][width]. float32 unless said otherwise. Sums are
+// cut by shape alone, never by the device, and added in a fixed order, so that a step gives the same bits each time.
+// Where the parts need a workspace, a function of the same name tells its size in bytes for a supported shape; it need
+// not be cleared. A shape beyond the stated limits is cudaErrorInvalidValue (1) before anything is launched.
 #pragma once
 
 #include <cstdint>
@@ -23,8 +24,8 @@ using Error = int;  // cudaError_t
 
 // ---- Convolution and linear layers: conv.cu -------------------------------------------------------------------------
 
-// A linear layer is a convolution whose kernel is the whole image. Limits: below 2^31 are the elements of one image (before
-// and after), channels * kernel and out_channels * kernel, and the pixels of the batch (before and after).
+// A linear layer is a convolution whose kernel is the whole image. Limits: below 2^31 are the elements of one image
+// (before and after), channels * kernel and out_channels * kernel, and the pixels of the batch (before and after).
 struct ConvShape {
   int32_t batch;
   int32_t channels, height, width;
@@ -100,49 +101,62 @@ Error dropout(Stream stream, float* to, const float* from, uint64_t count, float
 Error softmax_cross_entropy(Stream stream, float* loss, float* losses, float* gradient, const float* logits,
                             const int32_t* labels, float scale, uint64_t batch, uint64_t classes);
 
-// ---- Batches: gather.cu ---------------------------------------------------------------------------------------------
+// ---- Batches and helpers: gather.cu, fill.cu ------------------------------------------------------------------------
 
-// A data set kept on the device: images as bytes, labels as bytes.
-struct ByteImages {
-  const uint8_t* images;
-  const uint8_t* labels;  // may be NULL
-  uint64_t image_size;    // bytes of an image
-};
+// x[i] = images[order[i]] / 255.0f, from a data set kept on the device as [image][image_size] bytes.
+Error gather_images(Stream stream, float* x, const uint8_t* images, uint64_t image_size, const uint32_t* order,
+                    uint64_t batch);
 
-// Image i of the batch is image order[*first + i] of the set: x = byte / 255.0f, the same bits as Pixels.Scale and
-// torchvision's ToTensor, and labels its label. first may be NULL for 0.
-Error gather_batch(Stream stream, float* x, int32_t* labels, const ByteImages& set, const uint32_t* order,
-                   const uint64_t* first, uint64_t batch);
+// Repeats an element of 2, 4 or 8 bytes, which is the low bytes of `element`; memory is aligned to it.
+Error fill(Stream stream, void* memory, uint64_t element, uint64_t element_bytes, uint64_t count);
 
-// ---- Reductions and helpers: reduce.cu, fill.cu ---------------------------------------------------------------------
+// ---- Adadelta: adadelta.cu, adadelta_vjp.cu -------------------------------------------------------------------------
 
-// The sum of all elements, of their squares, or whether any is infinite or NaN (0 or 1), in double and in a fixed order.
-enum class Reduction : int32_t { kSum, kSumOfSquares, kNotFinite };
-uint64_t reduce_workspace(uint64_t count);
-Error reduce(Stream stream, double* result, const float* x, uint64_t count, Reduction reduction, void* workspace);
-
-Error fill(Stream stream, float* x, float value, uint64_t count);
-// x *= factor
-Error scale(Stream stream, float* x, float factor, uint64_t count);
-// *counter += by: the step's number and the batch's place move on inside a replayed graph.
-Error advance(Stream stream, uint64_t* counter, uint64_t by);
-
-// ---- Adadelta: adadelta.cu ------------------------------------------------------------------------------------------
-
-// The pieces are cut into chunks, one for each block, so that one launch serves any number of tensors. Pieces and chunks are
-// uploaded once; the groups' numbers are read from device memory at every step, so that a captured graph sees changes.
+// The pieces that have a gradient are cut into chunks, one for each block, so that one launch serves any number of
+// tensors of any types. tensor_by_tensor asks for nothing more: a block sees one tensor in any case.
 constexpr uint64_t kAdadeltaChunk = 4096;
 
 struct AdadeltaChunk {
   uint32_t piece;
-  uint32_t index;  // elements [index * kAdadeltaChunk, …) of the piece
+  uint32_t index;  // elements [index * kAdadeltaChunk, ...) of the piece
 };
 
-// Host side: how many chunks, and the table itself.
+struct AdadeltaPart {
+  double sum;
+  double finite;  // 0 or 1
+};
+
+// Zeroed once, then the kernels' own. result is that of the last step.
+struct AdadeltaState {
+  adn_adadelta_result result;
+  double clip_factor;
+  uint32_t ticket;
+  uint32_t reserved;
+};
+
+// Everything in device memory. Pieces and chunks are uploaded once; the pass and its groups (whose address in the pass
+// is the device's) whenever they change, and lr_memory is read at each step, so that a captured graph sees changes.
+struct AdadeltaTables {
+  const adn_adadelta_piece* pieces;
+  const AdadeltaChunk* chunks;
+  uint64_t chunk_count;  // below 2^31
+  const adn_adadelta_pass* pass;
+  AdadeltaState* state;
+  AdadeltaPart* parts;  // chunk_count of them; used where the pass measures
+};
+
+// Host side: how many chunks, the table itself, and whether a pass needs the launch that measures the gradients.
 uint64_t adadelta_chunk_count(const adn_adadelta_piece* host_pieces, uint64_t piece_count);
 void adadelta_chunks(AdadeltaChunk* host_chunks, const adn_adadelta_piece* host_pieces, uint64_t piece_count);
+bool adadelta_measures(const adn_adadelta_pass& host_pass);
 
-Error adadelta(Stream stream, const adn_adadelta_piece* pieces, const AdadeltaChunk* chunks, uint64_t chunk_count,
-               const AdadeltaNumbers* groups);
+// measure: adadelta_measures of the pass in device memory. Everything the pass says is done, the pieces' step counts
+// and state->result included.
+Error adadelta(Stream stream, const AdadeltaTables& tables, bool measure);
+
+// *lr_bar += the gradient by lr; vjp's pointers are the device's, group is read now.
+uint64_t adadelta_vjp_workspace(uint64_t count);
+Error adadelta_vjp(Stream stream, double* lr_bar, const adn_adadelta_vjp& vjp, const adn_adadelta_group& group,
+                   void* workspace);
 
 }  // namespace adn::cuda
