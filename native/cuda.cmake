@@ -55,14 +55,3 @@ target_compile_options(adadelta_cuda_kernels PRIVATE --Werror all-warnings -Xcom
 set(exact_sources ${cuda_kernel_sources})
 list(REMOVE_ITEM exact_sources src/cuda/conv.cu)
 set_source_files_properties(${exact_sources} PROPERTIES COMPILE_OPTIONS --fmad=false)
-
-# The plug-in. The runtime is part of it, so that it starts on every machine and asks the driver only then.
-find_package(CUDAToolkit REQUIRED)
-add_library(adadelta_native_cuda SHARED $<TARGET_OBJECTS:adadelta_cuda_kernels>)
-target_link_libraries(adadelta_native_cuda PRIVATE CUDA::cudart_static)
-set_target_properties(adadelta_native_cuda PROPERTIES LINKER_LANGUAGE CXX CUDA_RUNTIME_LIBRARY None CUDA_STANDARD 17)
-if(CMAKE_SYSTEM_NAME STREQUAL "Linux")
-  target_link_options(adadelta_native_cuda PRIVATE LINKER:--no-undefined -static-libstdc++ -static-libgcc)
-endif()
-
-add_custom_target(cuda DEPENDS adadelta_native_cuda)

@@ -32,7 +32,29 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
+// A thread for each element in the order of memory, which is not the order of the numbers: each works its block out.
+__global__ void __launch_bounds__(kThreads)
+    image_dropout_kernel(float* to, const float* from, uint64_t count, uint64_t channels, uint64_t pixels,
+                         float probability, float scale, uint64_t seed, uint64_t layer, const uint64_t* step) {
+  const uint64_t stream = dropout_stream(layer, *step);
+  for (uint64_t i = first_index(); i < count; i += index_step()) {
+    const uint64_t plane = i / pixels, pixel = i % pixels;
+    const uint64_t place = (plane / channels * pixels + pixel) * channels + plane % channels;
+    to[i] = drop(philox(seed, stream, place / 4).word[place % 4], from[i], probability, scale);
+  }
+}
+
 }  // namespace
+
+Error dropout_images(Stream stream, float* to, const float* from, uint64_t batch, uint64_t channels, uint64_t pixels,
+                     float probability, uint64_t seed, uint64_t layer, const uint64_t* step) {
+  const uint64_t count = batch * channels * pixels;
+  if (count == 0 || channels == 1 || pixels == 1) {
+    return dropout(stream, to, from, count, probability, seed, layer, step);
+  }
+  return launch(stream, grid_for(count), &image_dropout_kernel, to, from, count, channels, pixels, probability,
+                1.0f / (1.0f - probability), seed, layer, step);
+}
 
 Error dropout(Stream stream, float* to, const float* from, uint64_t count, float probability, uint64_t seed,
               uint64_t layer, const uint64_t* step) {

@@ -93,6 +93,9 @@ Error avg_pool_backward(Stream stream, float* x_gradient, const float* y_gradien
 // layer, *step and place. to may be from.
 Error dropout(Stream stream, float* to, const float* from, uint64_t count, float probability, uint64_t seed,
               uint64_t layer, const uint64_t* step);
+// The same for images. A place counts channels-last, [image][pixel][channel], as the CPU's memory lies.
+Error dropout_images(Stream stream, float* to, const float* from, uint64_t batch, uint64_t channels, uint64_t pixels,
+                     float probability, uint64_t seed, uint64_t layer, const uint64_t* step);
 
 // ---- Loss: softmax_cross_entropy.cu ---------------------------------------------------------------------------------
 

@@ -1,0 +1,36 @@
+# adadelta_native_cuda: the CUDA backend, which the library loads at run time. It has the kernels (adadelta_cuda_kernels) and,
+# of the core, what a backend needs of its own: error messages and the opening of libraries.
+add_library(
+  adadelta_native_cuda SHARED
+  src/core/error.cpp
+  src/core/library.cpp
+  src/cuda/backend.cpp
+  src/cuda/device.cpp
+  src/cuda/network.cpp
+  src/cuda/optimizer.cpp
+  $<TARGET_OBJECTS:adadelta_cuda_kernels>)
+target_include_directories(adadelta_native_cuda PRIVATE include src)
+target_compile_definitions(adadelta_native_cuda PRIVATE ADN_BUILDING_LIBRARY)
+target_link_libraries(adadelta_native_cuda PRIVATE Threads::Threads ${CMAKE_DL_LIBS})
+set_target_properties(adadelta_native_cuda PROPERTIES LINKER_LANGUAGE CXX CXX_VISIBILITY_PRESET hidden
+                                                      VISIBILITY_INLINES_HIDDEN ON)
+adadelta_warnings(adadelta_native_cuda)
+if(ADADELTA_CUDASIM)
+  # Beside the simulator and not beside the library, which would take it for a real one.
+  set_target_properties(adadelta_native_cuda PROPERTIES LIBRARY_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/cudasim")
+  target_link_libraries(adadelta_native_cuda PRIVATE adadelta_cudart)
+else()
+  # The runtime is part of it, so that it starts on every machine and asks the driver only then.
+  find_package(CUDAToolkit REQUIRED)
+  target_link_libraries(adadelta_native_cuda PRIVATE CUDA::cudart_static)
+  set_target_properties(adadelta_native_cuda PROPERTIES CUDA_RUNTIME_LIBRARY None CUDA_STANDARD 17)
+  add_custom_target(cuda DEPENDS adadelta_native_cuda)
+endif()
+if(CMAKE_SYSTEM_NAME STREQUAL "Linux")
+  target_link_options(adadelta_native_cuda PRIVATE "LINKER:--version-script=${PROJECT_SOURCE_DIR}/cmake/exports.map"
+                      LINKER:--gc-sections)
+  set_target_properties(adadelta_native_cuda PROPERTIES LINK_DEPENDS "${PROJECT_SOURCE_DIR}/cmake/exports.map")
+  if(ADADELTA_SANITIZER STREQUAL "")
+    target_link_options(adadelta_native_cuda PRIVATE LINKER:--no-undefined -static-libstdc++ -static-libgcc)
+  endif()
+endif()

@@ -1,0 +1,664 @@
+// The CUDA backend as a program meets it: loaded by the library through ADADELTA_BACKEND_PATH, on the simulator, and held
+// against the CPU backend.
+#include <algorithm>
+#include <functional>
+
+#include "runtime.h"
+#include "support.h"
+
+namespace adadelta::test {
+namespace {
+
+// Both backends compute in float32 and add in other orders. One pass differs by a few roundings of the longest sum; a step
+// of Adadelta divides by the gradient's own size, so where a gradient is nearly 0 its relative error is carried to the
+// parameter in full. What is compared are whole tensors by norm.
+constexpr double kPassTolerance = 2e-6, kStepTolerance = 1e-4;
+
+adn_context_options cuda_options() {
+  adn_context_options options;
+  check(adn_context_options_init(&options, sizeof options));
+  options.device_type = ADN_DEVICE_CUDA;
+  return options;
+}
+
+Context make_cuda(const adn_context_options& options = cuda_options()) {
+  adn_context* context = nullptr;
+  check(adn_context_create(&context, &options));
+  return Context(context);
+}
+
+Context make_without_graph() {
+  adn_context_options options = cuda_options();
+  options.cuda_no_graph = 1;
+  return make_cuda(options);
+}
+
+adn_context_info info_of(const Context& context) {
+  adn_context_info info;
+  info.struct_size = sizeof info;
+  check(adn_context_get_info(&info, context.get()));
+  return info;
+}
+
+// Every kind of layer, and every way in which the plan puts them together.
+Layers every_layer() {
+  return Layers({2, 13, 11})
+      .conv(5, {3, 2}, {2, 1}, {1, 0}, {1, 2})
+      .relu()
+      .max_pool(2)
+      .relu()
+      .dropout(0.25f)
+      .conv(6, 3, 1, 1, 1, 0)
+      .max_pool(3, 1, 1)
+      .relu()
+      .avg_pool(2, 1, 1)
+      .flatten()
+      .linear(17)
+      .relu()
+      .dropout(0.5f)
+      .linear(7);
+}
+
+struct Pass {
+  Floats logits, evaluated, input_gradient;
+  float loss;
+  std::vector<Floats> gradients, activations;
+};
+
+Pass run_pass(adn_context* context, const Layers& layers, const Floats& input, const std::vector<int32_t>& labels) {
+  Network network(context, layers);
+  Pass pass;
+  pass.evaluated = network.forward(input, ADN_MODE_EVALUATE);
+  pass.logits = network.forward(input);
+  for (uint64_t i = 0; i < network.info().layer_count; ++i) {
+    if (network.layer(i).has_activation != 0) pass.activations.push_back(network.activation(i));
+  }
+  pass.loss = network.loss(labels);
+  network.backward();
+  pass.gradients = network.gradients();
+  pass.input_gradient = network.input_gradient();
+  return pass;
+}
+
+TEST(CudaBackend, TellsItsDeviceAndVersions) {
+  const char* reason = nullptr;
+  check(adn_backend_reason(&reason, "cuda"));
+  EXPECT_STREQ("", reason);
+  const adn_context_info info = info_of(make_cuda());
+  EXPECT_EQ(ADN_DEVICE_CUDA, info.device_type);
+  EXPECT_STREQ("CUDA simulator", info.device_name);
+  EXPECT_STREQ("sm_70", info.instruction_set_name);
+  EXPECT_NE(std::string::npos, std::string(info.libraries).find("CUDA runtime 11.8, driver for CUDA 11.8"))
+      << info.libraries;
+  adn_context_options options = cuda_options();
+  options.device_type = ADN_DEVICE_AUTO;
+  EXPECT_EQ(ADN_DEVICE_CUDA, info_of(make_cuda(options)).device_type);
+}
+
+TEST(CudaBackend, SaysWhyItCannotBeUsed) {
+  cudasim::set_device_count(0);
+  const char* reason = nullptr;
+  const adn_status status = adn_backend_reason(&reason, "cuda");
+  const adn_context_options options = cuda_options();
+  adn_context* context = nullptr;
+  expect_failure(ADN_STATUS_UNSUPPORTED, adn_context_create(&context, &options), {"no CUDA device was found"});
+  adn_context_options any = options;
+  any.device_type = ADN_DEVICE_AUTO;
+  EXPECT_EQ(ADN_DEVICE_CPU, info_of(make_cuda(any)).device_type);
+  cudasim::set_device_count(1);
+  check(status);
+  EXPECT_STREQ("no CUDA device was found", reason);
+}
+
+TEST(CudaBackend, RefusesADeviceThatIsNotThere) {
+  adn_context_options options = cuda_options();
+  options.device_index = 1;
+  adn_context* context = nullptr;
+  expect_failure(ADN_STATUS_INVALID_ARGUMENT, adn_context_create(&context, &options),
+                 {"options.device_index: 1", "device_index < 1"});
+}
+
+TEST(CudaBackend, TensorsAreZeroedFilledCopiedAndCounted) {
+  const Context context = make_cuda();
+  EXPECT_EQ(0u, info_of(context).memory_bytes);
+  {
+    const Tensor a = make_tensor(context.get(), {3, 1000}), b = make_tensor(context.get(), {7});
+    expect_equal(Floats(3000, 0.0f), read(a.get()), "zeros");
+    check(adn_tensor_fill(a.get(), 2.5f));
+    expect_equal(Floats(3000, 2.5f), read(a.get()), "filled");
+    write(b.get(), {1, 2, 3, 4, 5, 6, 7});
+    expect_equal(Floats({1, 2, 3, 4, 5, 6, 7}), read(b.get()), "written");
+    EXPECT_GE(info_of(context).memory_bytes, 3007 * sizeof(float));
+  }
+  EXPECT_EQ(0u, info_of(context).memory_bytes);
+  EXPECT_GE(info_of(context).memory_peak_bytes, 3007 * sizeof(float));
+}
+
+TEST(CudaBackend, MemoryIsUsedAgain) {
+  const Context context = make_cuda();
+  const auto round = [&] {
+    std::vector<Tensor> tensors;
+    for (uint64_t i = 1; i <= 40; ++i) tensors.push_back(make_tensor(context.get(), {i * 997}));
+    for (size_t i = 0; i < tensors.size(); i += 2) tensors[i].reset();
+    for (uint64_t i = 1; i <= 20; ++i) tensors.push_back(make_tensor(context.get(), {i * 499}));
+    for (const Tensor& tensor : tensors) {
+      if (tensor) expect_equal(Floats(read(tensor.get()).size(), 0.0f), read(tensor.get()), "zeros");
+      if (tensor) check(adn_tensor_fill(tensor.get(), 1.0f));
+    }
+  };
+  round();
+  const uint64_t allocated = cudasim::counts().device_bytes;
+  for (int i = 0; i < 5; ++i) round();
+  EXPECT_EQ(allocated, cudasim::counts().device_bytes);
+  EXPECT_EQ(0u, info_of(context).memory_bytes);
+}
+
+TEST(CudaBackend, MoreMemoryThanThereIsIsRefusedAndLosesNothing) {
+  const Context context = make_cuda();
+  const Tensor before = make_tensor(context.get(), {4});
+  check(adn_tensor_fill(before.get(), 3.0f));
+  adn_tensor* tensor = nullptr;
+  const uint64_t shape[] = {uint64_t{1} << 40};
+  expect_failure(ADN_STATUS_OUT_OF_MEMORY, adn_tensor_create(&tensor, context.get(), shape, 1), {"cudaMalloc"});
+  expect_equal(Floats(4, 3.0f), read(before.get()), "before");
+}
+
+TEST(CudaBackend, EveryLayerAgreesWithTheCpu) {
+  const Layers layers = every_layer();
+  Random random(11);
+  const Floats input = random.reals(9 * layers.input.count());
+  const std::vector<int32_t> labels = random.labels(9, 7);
+  const Context cpu = make_context(), cuda = make_cuda();
+  const Pass expected = run_pass(cpu.get(), layers, input, labels);
+  const Pass actual = run_pass(cuda.get(), layers, input, labels);
+  expect_close(expected.evaluated, actual.evaluated, kPassTolerance, "evaluated logits");
+  expect_close(expected.logits, actual.logits, kPassTolerance, "logits");
+  ASSERT_EQ(expected.activations.size(), actual.activations.size());
+  for (size_t i = 0; i < expected.activations.size(); ++i) {
+    expect_close(expected.activations[i], actual.activations[i], kPassTolerance, "activation " + std::to_string(i));
+  }
+  EXPECT_NEAR(expected.loss, actual.loss, 2e-6 * static_cast<double>(expected.loss));
+  for (size_t i = 0; i < expected.gradients.size(); ++i) {
+    expect_close(expected.gradients[i], actual.gradients[i], kPassTolerance, "gradient " + std::to_string(i));
+  }
+  expect_close(expected.input_gradient, actual.input_gradient, kPassTolerance, "input gradient");
+}
+
+TEST(CudaBackend, BackwardTakesAGradientOfTheCallers) {
+  const Layers layers = Layers({1, 6, 6}).conv(3, 3).relu().avg_pool(2).flatten().linear(4);
+  Random random(12);
+  const Floats input = random.reals(5 * 36), gradient = random.reals(5 * 4);
+  const Context cpu = make_context(), cuda = make_cuda();
+  Network expected(cpu.get(), layers), actual(cuda.get(), layers);
+  for (Network* network : {&expected, &actual}) {
+    network->forward(input);
+    network->backward(gradient);
+  }
+  for (uint64_t i = 0; i < expected.parameter_count(); ++i) {
+    expect_close(expected.gradients()[i], actual.gradients()[i], kPassTolerance, expected.name(i));
+  }
+}
+
+// ---- Training ----
+
+struct Images {
+  Shape shape;
+  std::vector<uint8_t> pixels, labels;
+  uint64_t count() const { return labels.size(); }
+};
+
+// Images of ten kinds, each a bright block at a place of its own in noise, so that there is something to learn.
+Images make_images(uint64_t count, Shape shape = {1, 28, 28}) {
+  Random random(21);
+  Images images{shape, {}, {}};
+  for (uint64_t n = 0; n < count; ++n) {
+    const uint64_t label = random.integer(0, 9);
+    images.labels.push_back(static_cast<uint8_t>(label));
+    for (uint64_t c = 0; c < shape.channels; ++c) {
+      for (uint64_t y = 0; y < shape.height; ++y) {
+        for (uint64_t x = 0; x < shape.width; ++x) {
+          const bool inside = y * 2 / shape.height == label / 5 && x * 5 / shape.width == label % 5;
+          images.pixels.push_back(static_cast<uint8_t>(random.integer(0, 90) + (inside ? 160 : 0)));
+        }
+      }
+    }
+  }
+  return images;
+}
+
+// A network in training on a data set of its context's.
+struct Training {
+  Training(adn_context* context, const Layers& layers, const Images& images, const AdadeltaSettings& settings = {})
+      : network(context, layers), optimizer(make_optimizer(context, network, settings)) {
+    const uint64_t shape[] = {images.shape.channels, images.shape.height, images.shape.width};
+    adn_dataset* made = nullptr;
+    check(adn_dataset_create(&made, context, images.pixels.data(), images.pixels.size(), images.labels.data(),
+                             images.count(), shape));
+    dataset.reset(made);
+  }
+  // Steps over the whole set in order; the losses are read at the end.
+  Floats epoch(uint64_t count, uint64_t batch) {
+    uint64_t steps = 0;
+    for (uint64_t first = 0; first < count; first += batch, ++steps) step(first, std::min(batch, count - first));
+    Floats losses(steps);
+    check(adn_network_read_losses(losses.data(), steps, network.get()));
+    return losses;
+  }
+  void step(uint64_t first, uint64_t count) {
+    std::vector<uint32_t> indices(count);
+    for (uint64_t i = 0; i < count; ++i) indices[i] = static_cast<uint32_t>(first + i);
+    check(
+        adn_network_train_step_dataset(nullptr, network.get(), optimizer.get(), dataset.get(), indices.data(), count));
+  }
+  void set_lr(double lr) {
+    adn_adadelta_options options;
+    options.struct_size = sizeof options;
+    check(adn_adadelta_get_options(&options, optimizer.get(), 0));
+    options.lr = lr;
+    check(adn_adadelta_set_options(optimizer.get(), 0, &options));
+  }
+
+  Network network;
+  OptimizerHandle optimizer;
+  Dataset dataset;
+};
+
+TEST(CudaBackend, TrainsTheReferenceNetworkAsTheCpuDoes) {
+  const Images images = make_images(64);
+  const Context cpu = make_context(), cuda = make_cuda();
+  Training expected(cpu.get(), reference_network(), images), actual(cuda.get(), reference_network(), images);
+  const std::vector<Floats> initial = expected.network.values();
+  expect_same_bits(initial, actual.network.values(), "initial parameter");
+  const Floats expected_losses = expected.epoch(64, 16), losses = actual.epoch(64, 16);
+  expect_close(expected_losses, losses, kStepTolerance, "losses");
+  for (uint64_t i = 0; i < expected.network.parameter_count(); ++i) {
+    expect_close(expected.network.values()[i], actual.network.values()[i], kStepTolerance, expected.network.name(i));
+  }
+}
+
+Layers small_network() {
+  return Layers({1, 12, 12}).conv(4, 3).max_pool(2).relu().flatten().dropout(0.25f).linear(20).relu().linear(10);
+}
+
+TEST(CudaBackend, TrainsWithDropoutAsTheCpuDoes) {
+  const Images images = make_images(256, {1, 12, 12});
+  const Context cpu = make_context(), cuda = make_cuda();
+  Training expected(cpu.get(), small_network(), images, {0.3}), actual(cuda.get(), small_network(), images, {0.3});
+  expect_close(expected.epoch(256, 64), actual.epoch(256, 64), kStepTolerance, "losses");
+  for (uint64_t i = 0; i < expected.network.parameter_count(); ++i) {
+    expect_close(expected.network.values()[i], actual.network.values()[i], kStepTolerance, expected.network.name(i));
+  }
+}
+
+TEST(CudaBackend, HostBatchesGiveTheBitsOfTheDataset) {
+  const Images images = make_images(40, {1, 12, 12});
+  const Context context = make_cuda();
+  Training expected(context.get(), small_network(), images);
+  Network network(context.get(), small_network());
+  const OptimizerHandle optimizer = make_optimizer(context.get(), network);
+  const Floats losses = expected.epoch(40, 16);
+  for (size_t step = 0; step < losses.size(); ++step) {
+    const size_t first = step * 16, count = std::min<size_t>(16, 40 - first);
+    Floats input;
+    std::vector<int32_t> labels;
+    for (size_t i = first; i < first + count; ++i) labels.push_back(images.labels[i]);
+    for (size_t i = first * 144; i < (first + count) * 144; ++i) {
+      input.push_back(static_cast<float>(images.pixels[i]) / 255.0f);
+    }
+    expect_same_bits({losses[step]}, Floats{network.train_step(optimizer.get(), input, labels)}, "loss");
+  }
+  expect_same_bits(expected.network.values(), network.values(), "parameter");
+}
+
+// ---- Graphs and waiting ----
+
+TEST(CudaBackend, GraphsGiveTheSameBitsThroughChangesOfLrAndBatch) {
+  const Images images = make_images(40, {1, 12, 12});
+  const Context with = make_cuda(), without = make_without_graph();
+  Training graph(with.get(), small_network(), images), plain(without.get(), small_network(), images);
+  const uint64_t before = cudasim::counts().graph_launches;
+  for (const double lr : {1.0, 0.5, 0.0, 2.0}) {
+    for (Training* training : {&graph, &plain}) training->set_lr(lr);
+    expect_same_bits(plain.epoch(40, 16), graph.epoch(40, 16), "losses");
+  }
+  expect_same_bits(plain.network.values(), graph.network.values(), "parameter");
+  // 4 epochs of 2 whole batches and one of 8; the first of each kind is not a graph yet.
+  EXPECT_EQ(10u, cudasim::counts().graph_launches - before);
+}
+
+TEST(CudaBackend, AStepWithGraphIsOneLaunchAndDoesNotWait) {
+  const Images images = make_images(16, {1, 12, 12});
+  const Context context = make_cuda();
+  Training training(context.get(), small_network(), images);
+  for (int i = 0; i < 2; ++i) training.step(0, 16);
+  check(adn_context_synchronize(context.get()));
+  const cudasim::Counts before = cudasim::counts();
+  constexpr uint64_t steps = 4;
+  for (uint64_t i = 0; i < steps; ++i) training.step(0, 16);
+  const cudasim::Counts after = cudasim::counts();
+  EXPECT_EQ(steps, after.graph_launches - before.graph_launches);
+  EXPECT_EQ(0u, after.synchronizations - before.synchronizations);
+  EXPECT_EQ(before.device_allocations, after.device_allocations);
+  EXPECT_EQ(before.host_allocations, after.host_allocations);
+  // cudaGetDevice, cudaSetDevice; the batch's copy and event; the graph; the loss's copy.
+  EXPECT_LE(after.calls - before.calls, steps * 8);
+}
+
+TEST(CudaBackend, AStepWithoutGraphDoesNotWait) {
+  const Images images = make_images(16, {1, 12, 12});
+  const Context context = make_without_graph();
+  Training training(context.get(), small_network(), images);
+  training.step(0, 16);
+  check(adn_context_synchronize(context.get()));
+  const cudasim::Counts before = cudasim::counts();
+  for (int i = 0; i < 4; ++i) training.step(0, 16);
+  const cudasim::Counts after = cudasim::counts();
+  EXPECT_EQ(0u, after.graph_launches - before.graph_launches);
+  EXPECT_EQ(0u, after.synchronizations - before.synchronizations);
+}
+
+TEST(CudaBackend, AnOptimizerMadeAnewIsSeenByTheGraph) {
+  const Images images = make_images(16, {1, 12, 12});
+  const Context with = make_cuda(), without = make_without_graph();
+  Training graph(with.get(), small_network(), images), plain(without.get(), small_network(), images);
+  for (Training* training : {&graph, &plain}) {
+    for (int i = 0; i < 3; ++i) training->step(0, 16);
+    check(adn_adadelta_set_gradient(training->optimizer.get(), 0, nullptr));
+    for (int i = 0; i < 3; ++i) training->step(0, 16);
+    adn_adadelta_pass_options pass;
+    check(adn_adadelta_pass_options_init(&pass, sizeof pass));
+    pass.clip_norm = 0.01;
+    pass.skip_nonfinite = 1;
+    check(adn_adadelta_set_pass_options(training->optimizer.get(), &pass));
+    for (int i = 0; i < 3; ++i) training->step(0, 16);
+    adn_adadelta_report report;
+    report.struct_size = sizeof report;
+    check(adn_adadelta_get_report(&report, training->optimizer.get()));
+    EXPECT_GT(report.norm, 0.0);
+    uint64_t taken = 0;
+    check(adn_adadelta_get_parameter_step(&taken, training->optimizer.get(), 0));
+    EXPECT_EQ(3u, taken);
+    check(adn_adadelta_get_parameter_step(&taken, training->optimizer.get(), 1));
+    EXPECT_EQ(9u, taken);
+  }
+  expect_same_bits(plain.network.values(), graph.network.values(), "parameter");
+}
+
+// ---- The optimizer alone ----
+
+TEST(CudaBackend, OptimizerGivesTheCpusBits) {
+  const Context cpu = make_context(), cuda = make_cuda();
+  const auto run = [](adn_context* context) {
+    Random random(31);
+    const OptimizerHandle optimizer = make_optimizer(context);
+    std::vector<Tensor> parameters, gradients;
+    std::vector<adn_tensor*> p, g;
+    for (uint64_t count : {1, 3, 4097, 10000}) {
+      for (auto* list : {&parameters, &gradients}) {
+        list->push_back(make_tensor(context, {count}));
+        write(list->back().get(), random.reals(count));
+      }
+      p.push_back(parameters.back().get());
+      g.push_back(gradients.back().get());
+    }
+    adn_adadelta_options second = adadelta_options({0.5, 0.8, 1e-5, 0.1, 1});
+    second.decoupled_weight_decay = 0.01;
+    second.clip_value = 0.5;
+    second.average_decay = 0.9;
+    check(adn_adadelta_add_group(nullptr, optimizer.get(), p.data(), g.data(), 2, nullptr));
+    check(adn_adadelta_add_group(nullptr, optimizer.get(), p.data() + 2, g.data() + 2, 2, &second));
+    for (int i = 0; i < 5; ++i) check(adn_adadelta_step(optimizer.get()));
+    std::vector<Floats> all;
+    for (const Tensor& parameter : parameters) all.push_back(read(parameter.get()));
+    return all;
+  };
+  expect_same_bits(run(cpu.get()), run(cuda.get()), "parameter");
+}
+
+TEST(CudaBackend, OptimizerReadsLrFromMemory) {
+  const Context context = make_cuda();
+  const Tensor p = make_tensor(context.get(), {5}), g = make_tensor(context.get(), {5});
+  check(adn_tensor_fill(g.get(), 1.0f));
+  const OptimizerHandle optimizer = make_optimizer(context.get());
+  adn_tensor* parameters[] = {p.get()};
+  adn_tensor* gradients[] = {g.get()};
+  check(adn_adadelta_add_group(nullptr, optimizer.get(), parameters, gradients, 1, nullptr));
+  const Tensor lr = make_tensor(context.get(), {1});
+  check(adn_adadelta_set_lr_tensor(optimizer.get(), 0, lr.get()));
+  check(adn_adadelta_step(optimizer.get()));
+  expect_equal(Floats(5, 0.0f), read(p.get()), "with lr 0");
+  check(adn_tensor_fill(lr.get(), 1.0f));
+  check(adn_adadelta_step(optimizer.get()));
+  EXPECT_LT(read(p.get())[0], 0.0f);
+}
+
+// ---- Memory and streams of the caller's ----
+
+TEST(CudaBackend, WorksOnMemoryAndAStreamOfTheCallers) {
+  cudaStream_t stream = nullptr;
+  ASSERT_EQ(cudaSuccess, cudaStreamCreate(&stream));
+  float* memory = nullptr;
+  ASSERT_EQ(cudaSuccess, cudaMalloc(&memory, 1024 * sizeof(float)));
+  {
+    adn_context_options options = cuda_options();
+    options.cuda_stream_external = stream;
+    const Context context = make_cuda(options), cpu = make_context();
+    const Layers layers = small_network();
+    Random random(41);
+    const Floats input = random.reals(4 * 144);
+    ASSERT_EQ(cudaSuccess,
+              cudaMemcpyAsync(memory, input.data(), input.size() * sizeof(float), cudaMemcpyHostToDevice, stream));
+    Network network(context.get(), layers), expected(cpu.get(), layers);
+    Floats output(40);
+    check(adn_network_forward_external(output.data(), output.size(), network.get(), memory, input.size(), 4,
+                                       ADN_MODE_EVALUATE));
+    expect_close(expected.forward(input, ADN_MODE_EVALUATE), output, kPassTolerance, "logits");
+
+    // The optimizer's own parameter, in the caller's memory.
+    const uint64_t shape[] = {100};
+    adn_tensor* made = nullptr;
+    check(adn_tensor_create_external(&made, context.get(), memory, ADN_DTYPE_FLOAT32, shape, 1, nullptr, nullptr));
+    const Tensor parameter(made), gradient = make_tensor(context.get(), {100});
+    check(adn_tensor_fill(gradient.get(), 1.0f));
+    const OptimizerHandle optimizer = make_optimizer(context.get());
+    adn_tensor* gradients[] = {gradient.get()};
+    check(adn_adadelta_add_group(nullptr, optimizer.get(), &made, gradients, 1, nullptr));
+    check(adn_adadelta_step(optimizer.get()));
+    Floats there(100);
+    ASSERT_EQ(cudaSuccess, cudaStreamSynchronize(stream));
+    ASSERT_EQ(cudaSuccess, cudaMemcpy(there.data(), memory, 400, cudaMemcpyDeviceToHost));
+    expect_same_bits(read(parameter.get()), there, "the caller's memory");
+    EXPECT_LT(there[0], input[0]);
+  }
+  EXPECT_EQ(cudaSuccess, cudaFree(memory));
+  EXPECT_EQ(cudaSuccess, cudaStreamDestroy(stream));
+}
+
+TEST(CudaBackend, TheLegacyStreamServesAsTheCallers) {
+  const Images images = make_images(16, {1, 12, 12});
+  adn_context_options options = cuda_options();
+  options.cuda_stream_external = cudaStreamLegacy;
+  const Context legacy = make_cuda(options), own = make_cuda();
+  Training expected(own.get(), small_network(), images), actual(legacy.get(), small_network(), images);
+  for (int i = 0; i < 3; ++i) {
+    expected.step(0, 16);
+    actual.step(0, 16);
+  }
+  expect_same_bits(expected.network.values(), actual.network.values(), "parameter");
+}
+
+TEST(CudaBackend, RefusesMemoryThatTheDeviceCannotUse) {
+  const Context context = make_cuda();
+  Floats host(16);
+  float* memory = nullptr;
+  ASSERT_EQ(cudaSuccess, cudaMalloc(&memory, 64));
+  const uint64_t shape[] = {16}, too_many[] = {17};
+  adn_tensor* tensor = nullptr;
+  expect_failure(
+      ADN_STATUS_INVALID_ARGUMENT,
+      adn_tensor_create_external(&tensor, context.get(), host.data(), ADN_DTYPE_FLOAT32, shape, 1, nullptr, nullptr),
+      {"host memory", "expected an address of CUDA device 0"});
+  expect_failure(
+      ADN_STATUS_INVALID_ARGUMENT,
+      adn_tensor_create_external(&tensor, context.get(), memory, ADN_DTYPE_FLOAT32, too_many, 1, nullptr, nullptr),
+      {"host memory", "expected an address of CUDA device 0"});
+  Network network(context.get(), Layers({1, 4, 4}).flatten().linear(2));
+  expect_failure(
+      ADN_STATUS_INVALID_ARGUMENT,
+      adn_network_forward_external(nullptr, 0, network.get(), host.data(), host.size(), 1, ADN_MODE_EVALUATE),
+      {"host memory"});
+  check(adn_network_forward_external(nullptr, 0, network.get(), memory, 16, 1, ADN_MODE_EVALUATE));
+  check(adn_context_synchronize(context.get()));
+  EXPECT_EQ(cudaSuccess, cudaFree(memory));
+}
+
+// ---- Failures ----
+
+struct Alive {
+  explicit Alive(const cudasim::Counts& c)
+      : objects{c.device_allocations, c.host_allocations, c.streams, c.events, c.graphs, c.graph_execs} {}
+  std::vector<uint64_t> objects;
+};
+
+// What a program does with the backend, from beginning to end. The first call that fails ends it with its status, and
+// what has been made till then is destroyed.
+adn_status use_everything(std::string* message) {
+  static const Images images = make_images(3, {1, 6, 6});
+  static const Layers layers = Layers({1, 6, 6}).conv(2, 3).max_pool(2).relu().flatten().dropout(0.5f).linear(10);
+  static const Floats input = Random(51).reals(3 * 36);
+  const adn_context_options options = cuda_options();
+  const adn_network_options network_settings = network_options(layers.input);
+  const uint64_t shape[] = {1, 6, 6};
+  const uint32_t indices[] = {0, 1, 2};
+  const int32_t labels[] = {0, 1, 2};
+  Context context;
+  Dataset dataset;
+  NetworkHandle network;
+  OptimizerHandle optimizer;
+  std::vector<Tensor> parameters;
+  std::vector<adn_tensor*> values, gradients;
+  float loss = 0, losses[4];
+  adn_context_info info;
+  info.struct_size = sizeof info;
+  const std::vector<std::function<adn_status()>> calls = {
+      [&] {
+        adn_context* made = nullptr;
+        const adn_status status = adn_context_create(&made, &options);
+        context.reset(made);
+        return status;
+      },
+      [&] { return adn_context_get_info(&info, context.get()); },
+      [&] {
+        adn_dataset* made = nullptr;
+        const adn_status status = adn_dataset_create(&made, context.get(), images.pixels.data(), images.pixels.size(),
+                                                     images.labels.data(), 3, shape);
+        dataset.reset(made);
+        return status;
+      },
+      [&] {
+        adn_network* made = nullptr;
+        const adn_status status =
+            adn_network_create(&made, context.get(), layers.list.data(), layers.list.size(), &network_settings);
+        network.reset(made);
+        return status;
+      },
+      [&] {
+        for (uint64_t i = 0; i < 4; ++i) {
+          adn_tensor* value = nullptr;
+          adn_tensor* gradient = nullptr;
+          const adn_status status = adn_network_get_parameter(&value, &gradient, nullptr, network.get(), i);
+          if (status != ADN_STATUS_OK) return status;
+          values.push_back(value);
+          gradients.push_back(gradient);
+          parameters.emplace_back(value);
+          parameters.emplace_back(gradient);
+        }
+        return ADN_STATUS_OK;
+      },
+      [&] {
+        adn_adadelta* made = nullptr;
+        const adn_status status = adn_adadelta_create(&made, context.get(), nullptr);
+        optimizer.reset(made);
+        return status;
+      },
+      [&] { return adn_adadelta_add_group(nullptr, optimizer.get(), values.data(), gradients.data(), 4, nullptr); },
+      // The second whole step is captured, the third replayed.
+      [&] {
+        return adn_network_train_step_dataset(nullptr, network.get(), optimizer.get(), dataset.get(), indices, 3);
+      },
+      [&] {
+        return adn_network_train_step_dataset(nullptr, network.get(), optimizer.get(), dataset.get(), indices, 3);
+      },
+      [&] { return adn_network_train_step_dataset(&loss, network.get(), optimizer.get(), dataset.get(), indices, 3); },
+      [&] {
+        return adn_network_train_step(&loss, network.get(), optimizer.get(), input.data(), input.size(), labels, 3);
+      },
+      [&] { return adn_network_read_losses(losses, 4, network.get()); },
+      [&] { return adn_network_forward(nullptr, 0, network.get(), input.data(), input.size(), 3, ADN_MODE_TRAIN); },
+      [&] { return adn_network_loss(&loss, network.get(), labels, 3); },
+      [&] { return adn_network_backward(network.get(), nullptr, 0); },
+      [&] { return adn_adadelta_step(optimizer.get()); },
+      [&] { return adn_tensor_fill(values[0], 1.0f); },
+      [&] { return adn_context_synchronize(context.get()); },
+  };
+  for (const auto& call : calls) {
+    const adn_status status = call();
+    if (status == ADN_STATUS_OK) continue;
+    *message = adn_last_error();
+    // Either nothing has happened, or the device is lost and says so from now on; it is never half right.
+    if (context && adn_context_synchronize(context.get()) != ADN_STATUS_OK) {
+      EXPECT_NE(std::string::npos, std::string(adn_last_error()).find("device is lost since an earlier failure"))
+          << adn_last_error();
+    }
+    return status;
+  }
+  return ADN_STATUS_OK;
+}
+
+bool starts_with(const char* text, const char* beginning) {
+  return std::string(text).compare(0, std::strlen(beginning), beginning) == 0;
+}
+
+// Statuses: DEVICE_ERROR, and UNSUPPORTED where the device is looked for.
+void fail_every_call(cudaError_t error, adn_status also) {
+  std::string message;
+  ASSERT_EQ(ADN_STATUS_OK, use_everything(&message)) << message;
+  const uint64_t calls = cudasim::counts().calls;
+  ASSERT_EQ(ADN_STATUS_OK, use_everything(&message));
+  const uint64_t total = cudasim::counts().calls - calls;
+  ASSERT_GT(total, 100u);
+  uint64_t failures = 0;
+  for (uint64_t n = 1; n <= total; ++n) {
+    SCOPED_TRACE("call " + std::to_string(n) + " of " + std::to_string(total));
+    const Alive before(cudasim::counts());
+    cudasim::fail_call(n, error);
+    message.clear();
+    const adn_status status = use_everything(&message);
+    const std::string failed = cudasim::failed_call();
+    cudasim::fail_call(0, cudaSuccess);
+    SCOPED_TRACE(failed + ": " + message);
+    ASSERT_NE("", failed);
+    if (status != ADN_STATUS_OK) {
+      ++failures;
+      EXPECT_TRUE(status == ADN_STATUS_DEVICE_ERROR || status == ADN_STATUS_UNSUPPORTED || status == also) << status;
+      EXPECT_NE("", message);
+    }
+    // An object whose destruction fails cannot be got rid of by anybody.
+    const bool destruction = starts_with(failed.c_str(), "cudaFree") || failed.find("Destroy") != std::string::npos;
+    if (!destruction) {
+      EXPECT_EQ(before.objects, Alive(cudasim::counts()).objects);
+    }
+  }
+  EXPECT_GT(failures, 100u);
+}
+
+TEST(CudaFaults, EveryCallThatFailsEndsInAnErrorAndLeaksNothing) {
+  fail_every_call(cudaErrorLaunchFailure, ADN_STATUS_DEVICE_ERROR);
+}
+
+TEST(CudaFaults, MemoryThatRunsOutIsAnErrorOfItsOwn) {
+  fail_every_call(cudaErrorMemoryAllocation, ADN_STATUS_OUT_OF_MEMORY);
+}
+
+}  // namespace
+}  // namespace adadelta::test
