@@ -1,0 +1,247 @@
+using System.Diagnostics;
+using System.IO.Compression;
+using System.Text;
+using System.Text.Json;
+using System.Text.RegularExpressions;
+using System.Xml.Linq;
+
+namespace Adadelta.Cli.Tests;
+
+/// <summary>
+/// The packages that ship, packed and taken into use as a stranger would: from a folder feed, with an empty package cache, outside
+/// the checkout.
+/// </summary>
+/// <remarks>
+/// Nothing is fetched: the other packages come from the machine's own cache, where the build of these tests put them.
+/// </remarks>
+internal sealed partial class PackageTests
+{
+    private const string Native = "Adadelta.Native";
+    private const string Training = "Adadelta.Training";
+    private const string CommandLine = "adadelta";
+
+    private static readonly TimeSpan s_patience = TimeSpan.FromMinutes(3);
+    private static readonly string s_folder = TestFolder.New("packages");
+    private static readonly string s_feed = Path.Combine(s_folder, "feed");
+    private static readonly string s_cache = Path.Combine(s_folder, "cache");
+    private static readonly string s_config = Path.Combine(s_folder, "nuget.config");
+
+    [OneTimeSetUp]
+    public void Pack()
+    {
+        string machineCache = Dotnet(s_folder, "nuget", "locals", "global-packages", "--list").Split(": ", 2)[1].Trim();
+        File.WriteAllText(s_config, new XElement(
+            "configuration",
+            new XElement(
+                "packageSources", new XElement("clear"),
+                new XElement("add", new XAttribute("key", "feed"), new XAttribute("value", s_feed)),
+                new XElement("add", new XAttribute("key", "machine"), new XAttribute("value", machineCache)))).ToString());
+
+        // The tool first: its build is that of the others too.
+        Dotnet(s_folder, "pack", Project("Adadelta.Cli"), "-c", "Release", "-o", s_feed, "--no-restore");
+        Dotnet(s_folder, "pack", Project(Native), "-c", "Release", "-o", s_feed, "--no-build");
+        Dotnet(s_folder, "pack", Project(Training), "-c", "Release", "-o", s_feed, "--no-build");
+    }
+
+    [TestCase(Native)]
+    [TestCase(Training)]
+    [TestCase(CommandLine)]
+    public void A_package_says_what_it_is(string id)
+    {
+        using ZipArchive package = ZipFile.OpenRead(PackageFile(id));
+        ZipArchiveEntry? nuspec = package.GetEntry($"{id}.nuspec");
+        Assert.That(nuspec, Is.Not.Null);
+        using Stream stream = nuspec!.Open();
+        XElement metadata = XDocument.Load(stream).Root!.Elements().Single();
+        string[] told = [.. metadata.Elements().Where(element => element.Value.Length > 0).Select(element => element.Name.LocalName)];
+        Assert.That(
+            told, Is.SupersetOf(["id", "version", "authors", "license", "readme", "description", "copyright", "tags"]));
+        Assert.That(package.Entries.Select(entry => entry.FullName), Is.SupersetOf(["README.md", "LICENSE"]));
+    }
+
+    [Test]
+    public void The_native_package_holds_the_library_of_this_platform()
+    {
+        using ZipArchive package = ZipFile.OpenRead(PackageFile(Native));
+        string[] libraries = [.. package.Entries.Select(entry => entry.FullName).Where(name => name.StartsWith("runtimes/", StringComparison.Ordinal))];
+        Assert.That(libraries, Has.Length.EqualTo(1));
+        Assert.That(libraries[0], Does.Match("^runtimes/(linux|osx|win)-[a-z0-9-]+/native/(lib)?adadelta_native\\.(so|dylib|dll)$"));
+    }
+
+    // NuGet takes 250 MB. Skia's libraries for every system, with their symbols, once brought the tool near that.
+    [TestCase(Native, 2)]
+    [TestCase(Training, 2)]
+    [TestCase(CommandLine, 30)]
+    public void A_package_is_small(string id, int megabytes) =>
+        Assert.That(new FileInfo(PackageFile(id)).Length, Is.LessThan(megabytes << 20));
+
+    [TestCase(Native)]
+    [TestCase(Training)]
+    [TestCase(CommandLine)]
+    public void A_package_holds_nothing_of_the_machine_that_built_it(string id)
+    {
+        string[] places = [RepositoryRoot, Environment.GetFolderPath(Environment.SpecialFolder.UserProfile) + "/.nuget"];
+        using ZipArchive package = ZipFile.OpenRead(PackageFile(id));
+        Assert.Multiple(() =>
+        {
+            foreach (ZipArchiveEntry entry in package.Entries.Where(entry => IsOurs(entry.Name)))
+            {
+                using MemoryStream content = new();
+                using (Stream stream = entry.Open())
+                {
+                    stream.CopyTo(content);
+                }
+
+                foreach (string place in places)
+                {
+                    foreach (Encoding encoding in (Encoding[])[Encoding.UTF8, Encoding.Unicode])
+                    {
+                        Assert.That(
+                            content.GetBuffer().AsSpan(0, (int)content.Length).IndexOf(encoding.GetBytes(place)), Is.LessThan(0),
+                            $"{place} in {entry.FullName}");
+                    }
+                }
+            }
+        });
+
+        static bool IsOurs(string name) => name.Contains("adadelta", StringComparison.OrdinalIgnoreCase);
+    }
+
+    [Test]
+    public void A_program_made_of_the_native_package_and_its_readme_trains()
+    {
+        string output = RunReadme(Native, "Console.WriteLine($\"loss {loss}; {NativeLibraryInfo.Path}\");");
+        Assert.That(output, Does.Match("^loss [0-9]"));
+        // Not the checkout's library: the package's, from the cache that was empty before.
+        Assert.That(output, Does.Contain("libadadelta_native").Or.Contain("adadelta_native.dll").And.Contains(s_folder));
+    }
+
+    [Test]
+    public void A_program_made_of_the_training_package_and_its_readme_trains_and_writes_its_files()
+    {
+        string output = RunReadme(
+            Training, "Console.WriteLine($\"{history.Steps.Count} steps, accuracy {history.Epochs[0].TestAccuracy}\");");
+        Assert.That(output, Does.StartWith("94 steps, accuracy 0."));
+        string folder = Path.Combine(s_folder, Training);
+        Assert.That(File.ReadAllLines(Path.Combine(folder, "loss.csv")), Has.Length.EqualTo(95));
+        Assert.That(new FileInfo(Path.Combine(folder, "model.safetensors")).Length, Is.GreaterThan(4 * 582_026));
+    }
+
+    [Test]
+    public void The_tool_installs_examines_the_machine_and_trains()
+    {
+        string tools = Path.Combine(s_folder, "tools");
+        Dotnet(s_folder, "tool", "install", CommandLine, "--tool-path", tools, "--configfile", s_config);
+        string tool = Path.Combine(tools, OperatingSystem.IsWindows() ? "adadelta.exe" : "adadelta");
+
+        string doctor = Run(tool, s_folder, ["doctor"]);
+        Assert.That(doctor, Does.Match($"Native library +{Regex.Escape(tools)}"));
+        Assert.That(doctor, Does.Match("Backend cpu +works"));
+
+        // The plot needs Skia's own native library.
+        string output = Path.Combine(s_folder, "trained");
+        Run(tool, s_folder, ["train", "--data", "digits", "--limit", "64", "--epochs", "1", "--output", output]);
+        Assert.That(Directory.GetFiles(output).Select(Path.GetFileName), Is.SupersetOf(["loss.png", "loss.svg", "model.safetensors"]));
+    }
+
+    /// <summary>Builds and runs the sample of a package's own readme in a project that knows the package alone.</summary>
+    private static string RunReadme(string id, string lastLine)
+    {
+        string folder = Directory.CreateDirectory(Path.Combine(s_folder, id)).FullName;
+        string[] name = Path.GetFileNameWithoutExtension(PackageFile(id)).Split('.', 3);
+        File.WriteAllText(Path.Combine(folder, "Sample.csproj"), $"""
+            <Project Sdk="Microsoft.NET.Sdk">
+              <PropertyGroup>
+                <OutputType>Exe</OutputType>
+                <TargetFramework>net{Environment.Version.ToString(2)}</TargetFramework>
+                <ImplicitUsings>enable</ImplicitUsings>
+                <Nullable>enable</Nullable>
+              </PropertyGroup>
+              <ItemGroup>
+                <PackageReference Include="{id}" Version="{name[2]}" />
+              </ItemGroup>
+            </Project>
+            """);
+        using (ZipArchive package = ZipFile.OpenRead(PackageFile(id)))
+        using (StreamReader readme = new(package.GetEntry("README.md")!.Open()))
+        {
+            IEnumerable<string> sample = readme.ReadToEnd().Split('\n').Where(line => line.StartsWith("    ", StringComparison.Ordinal));
+            File.WriteAllLines(Path.Combine(folder, "Program.cs"), [.. sample, lastLine]);
+        }
+
+        Dotnet(folder, "build", "-o", "program", $"-p:RestoreConfigFile={s_config}");
+        foreach (string package in Directory.GetDirectories(s_cache, "adadelta.*"))
+        {
+            string metadata = Directory.GetFiles(package, ".nupkg.metadata", SearchOption.AllDirectories).Single();
+            using JsonDocument json = JsonDocument.Parse(File.ReadAllText(metadata));
+            Assert.That(json.RootElement.GetProperty("source").GetString(), Is.EqualTo(s_feed), package);
+        }
+
+        return Dotnet(folder, "program/Sample.dll");
+    }
+
+    private static string PackageFile(string id) =>
+        Directory.GetFiles(s_feed).Single(file => VersionBehind().Replace(Path.GetFileName(file), "") == id);
+
+    [GeneratedRegex(@"\.\d.*$")]
+    private static partial Regex VersionBehind();
+
+    private static string RepositoryRoot { get; } = FindRepository();
+
+    private static string Project(string name) => Path.Combine(RepositoryRoot, "src", name);
+
+    private static string FindRepository()
+    {
+        DirectoryInfo? folder = new(TestContext.CurrentContext.TestDirectory);
+        while (folder is not null && !File.Exists(Path.Combine(folder.FullName, "Adadelta.Native.sln")))
+        {
+            folder = folder.Parent;
+        }
+
+        return folder?.FullName ?? throw new DirectoryNotFoundException("no Adadelta.Native.sln in or above the tests");
+    }
+
+    private static string Dotnet(string folder, params string[] arguments) => Run("dotnet", folder, arguments);
+
+    private static string Run(string program, string folder, string[] arguments)
+    {
+        Directory.CreateDirectory(folder);
+        ProcessStartInfo start = new(program, arguments)
+        {
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+            WorkingDirectory = folder,
+        };
+        // dotnet test hands its own settings down, and none of them belong to the packages; nor may a server outlive the test.
+        foreach (string name in start.Environment.Keys.Where(IsBuildSetting).ToArray())
+        {
+            start.Environment.Remove(name);
+        }
+
+        start.Environment["DOTNET_CLI_TELEMETRY_OPTOUT"] = start.Environment["DOTNET_NOLOGO"] = "1";
+        start.Environment["DOTNET_CLI_USE_MSBUILD_SERVER"] = "0";
+        start.Environment["MSBUILDDISABLENODEREUSE"] = "1";
+        start.Environment["UseSharedCompilation"] = "false";
+        start.Environment["XDG_CACHE_HOME"] = Path.Combine(s_folder, "xdg");
+        if (arguments[0] is not ("pack" or "nuget"))
+        {
+            start.Environment["NUGET_PACKAGES"] = s_cache;
+        }
+
+        using Process process = Process.Start(start)!;
+        Task<string> error = process.StandardError.ReadToEndAsync();
+        Task<string> output = process.StandardOutput.ReadToEndAsync();
+        if (!process.WaitForExit(s_patience))
+        {
+            process.Kill(entireProcessTree: true);
+            Assert.Fail($"{program} {string.Join(' ', arguments)} did not end within {s_patience}");
+        }
+
+        Assert.That(process.ExitCode, Is.Zero, $"{program} {string.Join(' ', arguments)}\n{output.Result}{error.Result}");
+        return output.Result;
+
+        static bool IsBuildSetting(string name) =>
+            name.StartsWith("MSBUILD", StringComparison.OrdinalIgnoreCase) || name.StartsWith("ADADELTA_", StringComparison.Ordinal)
+            || name is "SkipNativeBuild";
+    }
+}
