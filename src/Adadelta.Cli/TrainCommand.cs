@@ -84,6 +84,13 @@ internal static class TrainCommand
         DataSource data = DataSource.Open(dataChoice, dataDir, null, settings.Limit, stop.Token);
         definition = definition.For(data.Split.Train.Shape, data.Split.Train.Classes);
         using Network network = definition.Build(context, settings.Seed, settings.BatchSize);
+        if (network.OutputCount < data.Split.Train.Classes)
+        {
+            throw new InvalidDataException(
+                $"{definition.Source}: the last layer has {network.OutputCount} outputs, expected at least "
+                + $"{data.Split.Train.Classes}, the classes of {data.Split.Name}");
+        }
+
         using AdadeltaOptimizer optimizer = new(network.Parameters, new AdadeltaOptions
         {
             LearningRate = settings.Lr,
@@ -128,7 +135,7 @@ internal static class TrainCommand
         Console.WriteLine(history.Cancelled
             ? $"Stopped in epoch {history.Steps[^1].Epoch} after step {history.Steps[^1].Step}"
             : "Training finished");
-        WriteHistory(history, output);
+        // What cannot be had again is written first, so that a full disk or a plot that cannot be drawn costs the least.
         NetworkFile.Save(network, output.Model);
         using (JsonDocument json = JsonDocument.Parse(definition.ToJson()))
         {
@@ -136,6 +143,8 @@ internal static class TrainCommand
                 RunVersions.Current, started, settings, runDevice, RunData.Of(data), json.RootElement, RunResults.Of(history))
                 .Write(output.Run);
         }
+
+        WriteHistory(history, output);
 
         if (history.Epochs.Count > 0 && history.Epochs[^1] is { TestAccuracy: { } accuracy, TestLoss: { } loss })
         {

@@ -13,12 +13,12 @@ internal sealed class NetworkFileTests
     [TestCase("""{ "layers": [ { "type": "linear", "out_features": 4 } ] }""", "fc1")]
     [TestCase("""{ "layers": [ { "type": "conv2d", "name": "wide", "out_channels": 4, "kernel": 9 }, { "type": "flatten" } ] }""", "wide")]
     [TestCase("""{ "layers": [ { "type": "relu", "name": "a b" }, { "type": "flatten" } ] }""", "a b")]
-    [TestCase("""{ "layers": [ { "type": "flatten" }, { "type": "linear", "out_features": 3 } ] }""", "expected at most the network's 3 outputs")]
+    [TestCase("""{ "layers": [ { "type": "flatten" }, { "type": "linear", "out_features": 3 } ] }""", "the last layer has 3 outputs, expected at least 4, the classes of ")]
     public void A_mistake_in_a_network_file_is_named(string json, string message)
     {
         string file = TestFolder.Write("net.json", json);
         ToolResult result = Tool.Run("train", "--data", s_bars, "--network", file, "--output", TestFolder.New());
-        Assert.That(result.ErrorLine, Does.Contain(message));
+        Assert.That(result.ErrorLine, Does.Contain(message).And.StartsWith(file));
         Assert.That(result.ExitCode, Is.EqualTo(1));
         Assert.That(result.Output, Does.Not.Contain("Epoch"));
     }
@@ -28,6 +28,14 @@ internal sealed class NetworkFileTests
     {
         ToolResult result = Tool.Run("train", "--data", s_bars, "--network", "nowhere.json", "--output", TestFolder.New());
         Assert.That(result.ErrorLine, Does.Contain("nowhere.json"));
+        Assert.That(result.ExitCode, Is.EqualTo(1));
+    }
+
+    [Test]
+    public void A_folder_is_no_network_file()
+    {
+        ToolResult result = Tool.Run("train", "--data", s_bars, "--network", s_bars, "--output", TestFolder.New());
+        Assert.That(result.ErrorLine, Is.EqualTo($"{s_bars}: a folder, expected a JSON file"));
         Assert.That(result.ExitCode, Is.EqualTo(1));
     }
 }

@@ -103,6 +103,21 @@ internal sealed class RunTests
     }
 
     [Test]
+    [Platform("Unix")]
+    public void A_plot_that_cannot_be_written_costs_nothing_else()
+    {
+        string output = Directory.CreateDirectory(TestFolder.New()).FullName;
+        File.CreateSymbolicLink(Path.Combine(output, "loss.png"), "/proc/adadelta/loss.png");
+        ToolResult result = Train(output, "--epochs", "1");
+        Assert.That(result.ErrorLine, Does.StartWith(Path.Combine(output, "loss.png") + ": not written: "));
+        Assert.That(result.ExitCode, Is.EqualTo(1));
+        Assert.That(
+            Directory.GetFiles(output).Select(Path.GetFileName),
+            Is.SupersetOf(["model.safetensors", "run.json", "steps.csv", "epochs.csv"]));
+        Assert.That(Tool.Run("evaluate", "--model", output).ExitCode, Is.Zero);
+    }
+
+    [Test]
     public void A_training_that_diverges_fails_with_its_losses_saved_and_no_model()
     {
         string output = TestFolder.New();

@@ -56,7 +56,10 @@ public sealed class NetworkDefinition
     /// <param name="path">A JSON file in UTF-8.</param>
     /// <exception cref="InvalidDataException">Not a network; the message names layer, property, value and bound.</exception>
     /// <exception cref="IOException">The file cannot be read.</exception>
-    public static NetworkDefinition Load(string path) => Parse(File.ReadAllText(path), path);
+    public static NetworkDefinition Load(string path) =>
+        Directory.Exists(path)
+            ? throw new IOException($"{path}: a folder, expected a JSON file")
+            : Parse(File.ReadAllText(path), path);
 
     /// <summary>Reads a definition from text.</summary>
     /// <param name="json">The JSON text.</param>
