@@ -136,7 +136,7 @@ public static class OptimizerFile
             var parameters = optimizer.GetParameters(group);
             var first = index;
             index += parameters.Count;
-            groups.Add(new JsonObject
+            groups.Add((JsonNode)new JsonObject
             {
                 ["lr"] = options.LearningRate,
                 ["rho"] = options.Rho,

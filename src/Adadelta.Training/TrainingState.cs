@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Runtime.InteropServices;
 using System.Text.Json;
+using System.Text.Json.Nodes;
 
 namespace Adadelta.Training;
 
@@ -32,7 +33,7 @@ internal sealed record TrainingState(ulong Seed, int BatchSize, int Images, stri
         metadata[BatchSizeKey] = BatchSize.ToString(CultureInfo.InvariantCulture);
         metadata[ImagesKey] = Images.ToString(CultureInfo.InvariantCulture);
         metadata[ScheduleKey] = Schedule;
-        metadata[RatesKey] = JsonSerializer.Serialize(InitialRates);
+        metadata[RatesKey] = new JsonArray([.. InitialRates.Select(rate => (JsonNode)rate)]).ToJsonString();
     }
 
     /// <exception cref="InvalidDataException">The file was not written by a trainer.</exception>
@@ -53,9 +54,9 @@ internal sealed record TrainingState(ulong Seed, int BatchSize, int Images, stri
         {
             try
             {
-                return JsonSerializer.Deserialize<double[]>(Text(RatesKey)) ?? throw new JsonException("null");
+                return [.. JsonNode.Parse(Text(RatesKey))!.AsArray().Select(rate => rate!.GetValue<double>())];
             }
-            catch (JsonException error)
+            catch (Exception error) when (error is JsonException or InvalidOperationException or FormatException or NullReferenceException)
             {
                 throw new InvalidDataException($"{path}: {RatesKey} is '{Text(RatesKey)}', expected numbers", error);
             }
