@@ -54,9 +54,11 @@ internal sealed record TrainingState(ulong Seed, int BatchSize, int Images, stri
         {
             try
             {
-                return [.. JsonNode.Parse(Text(RatesKey))!.AsArray().Select(rate => rate!.GetValue<double>())];
+                return JsonNode.Parse(Text(RatesKey)) is JsonArray rates
+                    ? [.. rates.Select(rate => rate?.GetValue<double>() ?? throw new JsonException("null"))]
+                    : throw new JsonException("no list");
             }
-            catch (Exception error) when (error is JsonException or InvalidOperationException or FormatException or NullReferenceException)
+            catch (Exception error) when (error is JsonException or InvalidOperationException or FormatException)
             {
                 throw new InvalidDataException($"{path}: {RatesKey} is '{Text(RatesKey)}', expected numbers", error);
             }

@@ -37,7 +37,7 @@ internal sealed class BadDataTests
         string folder = Bars.CreateFolder();
         Bars.Write(Path.Combine(folder, "t10k-labels-idx1-ubyte"), [0x00000801, 40], [.. Enumerable.Repeat((byte)7, 40)]);
         string network = TestFolder.Write("net.json", """{ "layers": [ { "type": "flatten" }, { "type": "linear", "out_features": 4 } ] }""");
-        Refused(folder, "has 8 classes, expected at most the network's 4 outputs", network);
+        Refused(folder, "the last layer has 4 outputs, expected at least 8, the classes of ", network);
     }
 
     [Test]

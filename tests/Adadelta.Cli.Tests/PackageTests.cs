@@ -22,7 +22,7 @@ internal sealed partial class PackageTests
     private const string Training = "Adadelta.Training";
     private const string CommandLine = "adadelta";
 
-    private static readonly TimeSpan s_patience = TimeSpan.FromMinutes(3);
+    private static readonly TimeSpan s_patience = TimeSpan.FromMinutes(10);
     private static readonly string s_folder = TestFolder.New("packages");
     private static readonly string s_feed = Path.Combine(s_folder, "feed");
     private static readonly string s_cache = Path.Combine(s_folder, "cache");
