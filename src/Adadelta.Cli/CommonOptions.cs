@@ -63,6 +63,14 @@ internal static class CommonOptions
 
     public static Option<int> Threads() => Integer("--threads", "CPU threads; 0 takes one for each core", 0, 0, MostThreads);
 
+    /// <summary>An option that may stand alone, without its value.</summary>
+    public static Option<string?> OptionalText(string name, string description, string helpName)
+    {
+        Option<string?> option = Text(name, description, helpName);
+        option.Arity = ArgumentArity.ZeroOrOne;
+        return option;
+    }
+
     public static Option<Device> Device() => new("--device")
     {
         Description = "Where to compute: auto (CUDA where it works, else the CPU), cpu or cuda[:N] [default: auto]",

@@ -20,11 +20,11 @@ internal sealed class LiveDisplay : IProgress<TrainingProgress>
     public static bool IsPossible => !Console.IsOutputRedirected && AnsiConsole.Profile.Capabilities.Ansi;
 
     /// <summary>Shows the progress while the work runs.</summary>
-    public static LossHistory Run(Func<IProgress<TrainingProgress>, LossHistory> work)
+    public static void Run(Action<IProgress<TrainingProgress>> work)
     {
         IAnsiConsole console = AnsiConsole.Console;
         Numbers numbers = new();
-        return console.Progress()
+        console.Progress()
             .AutoClear(true)
             .Columns(new ProgressBarColumn { Width = 10 }, numbers)
             .Start(context =>
@@ -32,7 +32,7 @@ internal sealed class LiveDisplay : IProgress<TrainingProgress>
                 ProgressTask task = context.AddTask("training", maxValue: 1);
                 LiveDisplay display = new(console, task);
                 numbers.Display = display;
-                return work(display);
+                work(display);
             });
     }
 

@@ -1,6 +1,6 @@
 namespace Adadelta.Cli;
 
-/// <summary>The files that a training writes and that evaluate and predict read.</summary>
+/// <summary>The files that a training writes and that evaluate, predict and a resumed training read.</summary>
 internal sealed class OutputFolder(string path)
 {
     public string Path { get; } = path;
@@ -16,6 +16,8 @@ internal sealed class OutputFolder(string path)
     public string Run => In("run.json");
 
     public string Model => In("model.safetensors");
+
+    public string Checkpoint => In("checkpoint.safetensors");
 
     /// <summary>Creates the folder and tries it out: hours of training must not end at a folder that refuses its files.</summary>
     /// <exception cref="IOException">The folder cannot be created or written to.</exception>
@@ -33,7 +35,7 @@ internal sealed class OutputFolder(string path)
             throw new IOException($"--output: cannot write to '{Path}': {e.Message}", e);
         }
 
-        foreach (string file in (string[])[Steps, Epochs, PlotPng, PlotSvg, Run, Model])
+        foreach (string file in (string[])[Steps, Epochs, PlotPng, PlotSvg, Run, Model, Checkpoint])
         {
             if (Directory.Exists(file))
             {

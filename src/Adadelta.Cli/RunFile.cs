@@ -95,4 +95,5 @@ internal sealed record RunResults(
     PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, WriteIndented = true,
     RespectNullableAnnotations = true, RespectRequiredConstructorParameters = true)]
 [JsonSerializable(typeof(RunFile))]
+[JsonSerializable(typeof(RunPlan))]
 internal sealed partial class RunJson : JsonSerializerContext;

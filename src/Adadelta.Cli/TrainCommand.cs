@@ -45,7 +45,14 @@ internal static class TrainCommand
         Option<int> threads = CommonOptions.Threads();
         Option<string?> network = CommonOptions.Network("Network to train [default: the reference network]");
         Option<string?> output = CommonOptions.Text(
-            "--output", $"Folder for the results [default: {CommonOptions.DefaultOutput}]", "DIR");
+            "--output",
+            $"Folder for the results; with --resume that of the checkpoint [default: {CommonOptions.DefaultOutput}]", "DIR");
+        Option<int?> checkpointSteps = CommonOptions.Count(
+            "--checkpoint-steps", "Steps between two checkpoints [default: one after each epoch]");
+        Option<string?> resume = CommonOptions.OptionalText(
+            "--resume",
+            "Go on from a checkpoint, by default that of the output folder, with its run's settings; --epochs may be larger",
+            "DIR|FILE");
         Option<bool> plain = new("--plain")
         {
             Description = "Print plain lines instead of the live display, as when the output is redirected",
@@ -53,36 +60,62 @@ internal static class TrainCommand
 
         Command command = new("train", "Train a network and save losses, loss curve and model; Ctrl+C stops and saves")
         {
-            data, dataDir, limit, epochs, batchSize, lr, rho, eps, weightDecay, schedule, seed, device, threads, network, output, plain,
+            data, dataDir, limit, epochs, batchSize, lr, rho, eps, weightDecay, schedule, seed, device, threads, network, output,
+            checkpointSteps, resume, plain,
         };
         command.SetAction(result =>
         {
-            LearningRateSchedule rates = result.GetValue(schedule) ?? LearningRateSchedule.Constant();
+            string? folder = result.GetValue(output);
+            RunCheckpoint? checkpoint = result.GetResult(resume) is null
+                ? null
+                : RunCheckpoint.Find(result.GetValue(resume) ?? folder ?? CommonOptions.DefaultOutput);
+            T Value<T>(Option<T> option, Func<RunSettings, T> kept) => checkpoint is null
+                ? result.GetValue(option)!
+                : checkpoint.Keep(result, option, kept(checkpoint.Plan.Settings));
+
+            LearningRateSchedule rates = Value(schedule, settings => LearningRateSchedule.Parse(settings.Schedule))
+                ?? LearningRateSchedule.Constant();
+            // More epochs than were planned are no other run: its first ones are the same.
+            int wanted = checkpoint is not null && result.GetResult(epochs) is not { Implicit: false }
+                ? checkpoint.Plan.Settings.Epochs
+                : result.GetValue(epochs);
             RunSettings settings = new(
-                result.GetValue(epochs), result.GetValue(batchSize), result.GetValue(lr), result.GetValue(rho),
-                result.GetValue(eps), result.GetValue(weightDecay), rates.ToString()!, result.GetValue(seed),
-                result.GetValue(limit));
+                wanted, Value(batchSize, known => known.BatchSize), Value(lr, known => known.Lr), Value(rho, known => known.Rho),
+                Value(eps, known => known.Eps), Value(weightDecay, known => known.WeightDecay), rates.ToString()!,
+                Value(seed, known => known.Seed), Value(limit, known => known.Limit));
             return Run(
-                settings, rates, result.GetValue(data), result.GetValue(dataDir), result.GetValue(device), result.GetValue(threads),
-                result.GetValue(network), new(result.GetValue(output) ?? CommonOptions.DefaultOutput), result.GetValue(plain));
+                settings, rates, checkpoint, result.GetValue(data), result.GetValue(dataDir), result.GetValue(device),
+                result.GetValue(threads), result.GetValue(network),
+                new(folder ?? checkpoint?.Folder ?? CommonOptions.DefaultOutput), result.GetValue(checkpointSteps) ?? 0,
+                result.GetValue(plain));
         });
         return command;
     }
 
     private static int Run(
-        RunSettings settings, LearningRateSchedule rates, string? dataChoice, string? dataDir, Device device, int threads,
-        string? networkFile,
-        OutputFolder output, bool plain)
+        RunSettings settings, LearningRateSchedule rates, RunCheckpoint? checkpoint, string? dataChoice, string? dataDir,
+        Device device, int threads, string? networkFile, OutputFolder output, int checkpointSteps, bool plain)
     {
         // What can be refused is refused first, the cheapest first: options, network file, folder, library, data.
-        DataSource.Check(dataChoice, dataDir);
-        NetworkDefinition definition = networkFile is null ? NetworkDefinition.Reference : NetworkDefinition.Load(networkFile);
+        RunData? known = checkpoint?.Plan.Data;
+        DataSource.Check(dataChoice ?? known?.Choice, dataDir);
+        NetworkDefinition definition = DefineNetwork(checkpoint, networkFile);
         output.Prepare();
         using StopSignal stop = new();
         DateTimeOffset started = DateTimeOffset.Now;
         using ComputeContext context = ComputeContext.Create(device, threads);
-        DataSource data = DataSource.Open(dataChoice, dataDir, null, settings.Limit, stop.Token);
+        DataSource data = DataSource.Open(
+            dataChoice ?? known?.Choice, dataDir, known is { Choice: DataSource.Mnist } ? [known.Source] : null, settings.Limit,
+            stop.Token);
+        RunData runData = RunData.Of(data);
+        checkpoint?.Check(runData);
         definition = definition.For(data.Split.Train.Shape, data.Split.Train.Classes);
+        using JsonDocument networkJson = JsonDocument.Parse(definition.ToJson());
+        if (checkpoint is not null && !JsonElement.DeepEquals(networkJson.RootElement, checkpoint.Plan.Network))
+        {
+            throw new UsageException($"--network: '{networkFile}', expected the network of the run of '{checkpoint.Path}'");
+        }
+
         using Network network = definition.Build(context, settings.Seed, settings.BatchSize);
         if (network.OutputCount < data.Split.Train.Classes)
         {
@@ -104,20 +137,38 @@ internal static class TrainCommand
             Seed = settings.Seed,
             Schedule = rates,
             Test = data.Split.Test,
+            CheckpointPath = output.Checkpoint,
+            CheckpointSteps = checkpointSteps,
+            CheckpointMetadata = new RunPlan(settings, runData, networkJson.RootElement).ToMetadata(),
         };
+        LossHistory history = checkpoint is null ? new() : trainer.Resume(checkpoint.Path);
+        if (history.Steps.Count > 0 && history.Steps[^1].Epoch > settings.Epochs)
+        {
+            throw new UsageException(
+                $"--epochs: {settings.Epochs}, expected at least {history.Steps[^1].Epoch}, the epoch that '{checkpoint!.Path}' has reached");
+        }
 
         RunDevice runDevice = RunDevice.Of(context);
-        Console.WriteLine(data.Describe(dataChoice is not null));
+        Console.WriteLine(data.Describe(dataChoice is not null || checkpoint is not null));
         Console.WriteLine(runDevice);
         long parameters = network.Layers.Sum(layer => layer.ParameterElements);
         Console.WriteLine($"Network: {definition.Source}, {network.Layers.Count} layers, {parameters} parameters");
 
-        LossHistory history;
+        if (checkpoint is not null)
+        {
+            Console.WriteLine($"Resumed: {checkpoint.Path}, epoch {history.Steps[^1].Epoch} after step {history.Steps[^1].Step}");
+        }
+
         try
         {
-            history = plain || !LiveDisplay.IsPossible
-                ? trainer.Fit(data.Split.Train, settings.Epochs, new PlainLines(Console.Out), stop.Token)
-                : LiveDisplay.Run(progress => trainer.Fit(data.Split.Train, settings.Epochs, progress, stop.Token));
+            if (plain || !LiveDisplay.IsPossible)
+            {
+                Train(new PlainLines(Console.Out));
+            }
+            else
+            {
+                LiveDisplay.Run(Train);
+            }
         }
         catch (TrainingDivergedException e)
         {
@@ -137,12 +188,9 @@ internal static class TrainCommand
             : "Training finished");
         // What cannot be had again is written first, so that a full disk or a plot that cannot be drawn costs the least.
         NetworkFile.Save(network, output.Model);
-        using (JsonDocument json = JsonDocument.Parse(definition.ToJson()))
-        {
-            new RunFile(
-                RunVersions.Current, started, settings, runDevice, RunData.Of(data), json.RootElement, RunResults.Of(history))
-                .Write(output.Run);
-        }
+        new RunFile(
+            RunVersions.Current, started, settings, runDevice, runData, networkJson.RootElement, RunResults.Of(history))
+            .Write(output.Run);
 
         WriteHistory(history, output);
 
@@ -152,9 +200,23 @@ internal static class TrainCommand
             Console.WriteLine(Invariant($"Test loss: {loss:0.0000}"));
         }
 
-        Console.WriteLine($"Written to {output.Path}: steps.csv, epochs.csv, loss.png, loss.svg, run.json, model.safetensors");
+        Console.WriteLine($"Written to {output.Path}: steps.csv, epochs.csv, loss.png, loss.svg, run.json, checkpoint.safetensors, model.safetensors");
         return history.Cancelled ? ExitCode.Stopped : ExitCode.Ok;
+
+        void Train(IProgress<TrainingProgress> progress)
+        {
+            foreach (EpochResult _ in trainer.Epochs(data.Split.Train, settings.Epochs, history, progress, stop.Token))
+            {
+            }
+        }
     }
+
+    private static NetworkDefinition DefineNetwork(RunCheckpoint? checkpoint, string? file) => (file, checkpoint) switch
+    {
+        ({ } path, _) => NetworkDefinition.Load(path),
+        (null, { } run) => NetworkDefinition.Parse(run.Plan.Network.GetRawText(), run.Path),
+        _ => NetworkDefinition.Reference,
+    };
 
     private static void WriteHistory(LossHistory history, OutputFolder output)
     {

@@ -89,7 +89,7 @@ public sealed class Trainer
 
     /// <summary>
     /// A file that takes everything the run needs to go on with the same bits (<see cref="Resume"/>): after each epoch, or as
-    /// often as <see cref="CheckpointSteps"/> says, and when it is cancelled. Null, the default, for none.
+    /// often as <see cref="CheckpointSteps"/> says, at the end, and when it is cancelled. Null, the default, for none.
     /// </summary>
     public string? CheckpointPath { get; init; }
 
@@ -270,7 +270,7 @@ public sealed class Trainer
                 epoch + 1, AverageLoss(history, epoch + 1), test?.Loss, test?.Accuracy, rate, clock.EpochSeconds,
                 clock.SamplesPerSecond);
             history.Add(result);
-            if (CheckpointSteps == 0 || history.Cancelled || IsCheckpoint((long)(epoch + 1) * steps))
+            if (CheckpointSteps == 0 || history.Cancelled || epoch + 1 == epochs || IsCheckpoint((long)(epoch + 1) * steps))
             {
                 SaveCheckpoint(train, history);
             }
@@ -300,7 +300,7 @@ public sealed class Trainer
 
     private void SaveCheckpoint(ImageDataset train, LossHistory history)
     {
-        if (CheckpointPath is null)
+        if (CheckpointPath is null || history.Steps.Count == 0)
         {
             return;
         }

@@ -43,7 +43,7 @@ internal sealed class TrainingTests
             "Training finished",
             @"Accuracy: \d+\.\d\d %",
             @"Test loss: \d+\.\d{4}",
-            $"Written to {Regex.Escape(_output)}: steps.csv, epochs.csv, loss.png, loss.svg, run.json, model.safetensors",
+            $"Written to {Regex.Escape(_output)}: steps.csv, epochs.csv, loss.png, loss.svg, run.json, checkpoint.safetensors, model.safetensors",
         ];
         Assert.That(_training.Error, Is.Empty);
         Assert.That(_training.Lines, Has.Length.EqualTo(expected.Length));
@@ -54,9 +54,9 @@ internal sealed class TrainingTests
     }
 
     [Test]
-    public void Writes_the_six_files_and_nothing_else() => Assert.That(
+    public void Writes_the_seven_files_and_nothing_else() => Assert.That(
         Directory.EnumerateFileSystemEntries(_output).Select(Path.GetFileName),
-        Is.EquivalentTo((string[])["steps.csv", "epochs.csv", "loss.png", "loss.svg", "run.json", "model.safetensors"]));
+        Is.EquivalentTo((string[])["steps.csv", "epochs.csv", "loss.png", "loss.svg", "run.json", "checkpoint.safetensors", "model.safetensors"]));
 
     [Test]
     public void Csv_files_hold_every_step_and_epoch()
