@@ -1,9 +1,13 @@
+using System.ComponentModel;
+using System.Diagnostics;
+using System.Globalization;
+using System.Text.RegularExpressions;
 using Adadelta.Native;
 using NUnit.Framework;
 
 namespace Adadelta.Training.Tests;
 
-// The sample that the documentation shows, word for word but for its one epoch, the smaller data set and the path.
+// The samples of the documentation. That of a training is word for word but for its one epoch, the smaller data set and the path.
 internal sealed class SampleTests
 {
     [Test]
@@ -27,6 +31,58 @@ internal sealed class SampleTests
         Assert.That(history.Steps, Has.Count.EqualTo(8));
         Assert.That(reports, Has.Count.EqualTo(8));
         Assert.That(File.ReadAllLines(csv), Has.Length.EqualTo(9));
+    }
+
+    [Test]
+    public void The_sample_that_uses_only_the_optimizer_fits_its_curve()
+    {
+        var start = new ProcessStartInfo("dotnet", [Path.Combine(TestContext.CurrentContext.TestDirectory, "OptimizerOnly.dll")])
+        {
+            RedirectStandardOutput = true,
+        };
+        using var sample = Process.Start(start)!;
+        var lines = sample.StandardOutput.ReadToEnd().Split('\n');
+        sample.WaitForExit();
+        Assert.That(sample.ExitCode, Is.Zero);
+        // The mean of sin^2 is 1/2. The rest is what the normal equations of the 200 points give in double precision; the sample
+        // goes there step by step, and prints so many digits.
+        Numbers(lines[0], @"^loss (\S+) -> (\S+) in 2000 steps$", [0.5, 0.00439358], 1e-4);
+        Numbers(
+            lines[1], @"^sin\(pi x\) ~ (\S+) \+ (\S+) x \+ (\S+) x\^2 \+ (\S+) x\^3$",
+            [0.00152420, 2.69224130, -0.00762177, -2.89554451], 5e-3);
+
+        static void Numbers(string line, string pattern, double[] expected, double tolerance)
+        {
+            var match = Regex.Match(line, pattern);
+            Assert.That(match.Success, line);
+            Assert.That(
+                match.Groups.Values.Skip(1).Select(group => double.Parse(group.Value, CultureInfo.InvariantCulture)),
+                Is.EqualTo(expected).Within(tolerance), line);
+        }
+    }
+
+    // It needs PyTorch to run; that it is a program at all can be seen without.
+    [Test]
+    public void The_script_for_PyTorch_is_valid_python()
+    {
+        var folder = new DirectoryInfo(TestContext.CurrentContext.TestDirectory);
+        while (folder is not null && !File.Exists(Path.Combine(folder.FullName, "Adadelta.Native.sln")))
+        {
+            folder = folder.Parent;
+        }
+        var script = Path.Combine(folder!.FullName, "docs", "torch_state.py");
+        var code = "import ast, sys; ast.parse(open(sys.argv[1], encoding='utf-8').read())";
+        try
+        {
+            using var python = Process.Start(new ProcessStartInfo("python3", ["-c", code, script]) { RedirectStandardError = true })!;
+            var error = python.StandardError.ReadToEnd();
+            python.WaitForExit();
+            Assert.That(python.ExitCode, Is.Zero, error);
+        }
+        catch (Win32Exception)
+        {
+            Assert.Ignore("python3 is not here");
+        }
     }
 
     private sealed class Progress(Action<TrainingProgress> report) : IProgress<TrainingProgress>
