@@ -157,6 +157,13 @@ void compare(const std::vector<TensorSpec>& specs, const std::vector<adn_adadelt
     cpu_pass.groups = groups.data();
     cpu_pass.group_count = groups.size();
     for (int step = 0; step < steps; ++step) {
+      if (step > 0) {
+        // Another gradient than in the step before, so that what was left over from that shows.
+        const size_t tensor = specs.size() - static_cast<size_t>(step);
+        Bytes& gradient = cpu[tensor].arrays[1].bytes;
+        std::fill(gradient.begin(), gradient.end(), static_cast<unsigned char>(0));
+        arrays[tensor * 6 + 1].write(gradient);
+      }
       require_ok(backend.adadelta_step(optimizer, &cpu_pass));
       check_cuda(adn::cuda::adadelta(
           stream, {dpieces.get(), dchunks.get(), chunks.size(), dpass.get(), state.get(), parts.get()},
