@@ -2,7 +2,9 @@ using NUnit.Framework;
 
 namespace Adadelta.Native.Tests;
 
-internal sealed class AdadeltaOptimizerTests
+[TestFixture("cpu")]
+[TestFixture("cuda", Category = "Cuda")]
+internal sealed class AdadeltaOptimizerTests(string device)
 {
     private ComputeContext _context = null!;
 
@@ -22,10 +24,10 @@ internal sealed class AdadeltaOptimizerTests
     }
 
     [OneTimeSetUp]
-    public void CreateContext() => _context = ComputeContext.Create(Device.Cpu, 1);
+    public void CreateContext() => _context = Contexts.On(device, threads: 1);
 
     [OneTimeTearDown]
-    public void DisposeContext() => _context.Dispose();
+    public void DisposeContext() => _context?.Dispose();
 
     [Test]
     public void The_defaults_are_PyTorch_s()

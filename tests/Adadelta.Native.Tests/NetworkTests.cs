@@ -2,15 +2,17 @@ using NUnit.Framework;
 
 namespace Adadelta.Native.Tests;
 
-internal sealed class NetworkTests
+[TestFixture("cpu")]
+[TestFixture("cuda", Category = "Cuda")]
+internal sealed class NetworkTests(string device)
 {
     private ComputeContext _context = null!;
 
     [OneTimeSetUp]
-    public void CreateContext() => _context = ComputeContext.Create(Device.Cpu, 2);
+    public void CreateContext() => _context = Contexts.On(device, threads: 2);
 
     [OneTimeTearDown]
-    public void DisposeContext() => _context.Dispose();
+    public void DisposeContext() => _context?.Dispose();
 
     [Test]
     public void The_reference_network_describes_itself()

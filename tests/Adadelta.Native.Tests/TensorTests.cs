@@ -2,15 +2,17 @@ using NUnit.Framework;
 
 namespace Adadelta.Native.Tests;
 
-internal sealed class TensorTests
+[TestFixture("cpu")]
+[TestFixture("cuda", Category = "Cuda")]
+internal sealed class TensorTests(string device)
 {
     private ComputeContext _context = null!;
 
     [OneTimeSetUp]
-    public void CreateContext() => _context = ComputeContext.Create(Device.Cpu, 1);
+    public void CreateContext() => _context = Contexts.On(device, threads: 1);
 
     [OneTimeTearDown]
-    public void DisposeContext() => _context.Dispose();
+    public void DisposeContext() => _context?.Dispose();
 
     [Test]
     public void A_new_tensor_holds_zeros()
