@@ -83,12 +83,11 @@ Conv::Conv(const adn_op& op, const Kernels& kernels, uint64_t max_batch_size, bo
 
   taps_ = kernel_height * kernel_width;
   depth_ = taps_ * channels_;
-  weight_places_.resize(static_cast<size_t>(depth_));
-  weight_order_.resize(weight_places_.size());
+  weight_channels_ = channels_;
+  weight_taps_ = taps_;
+  weight_order_.resize(static_cast<size_t>(depth_));
   for (int64_t k = 0; k < depth_; ++k) {
-    const int64_t place = k % channels_ * taps_ + k / channels_;
-    weight_places_[static_cast<size_t>(k)] = place;
-    weight_order_[static_cast<size_t>(place)] = k;
+    weight_order_[static_cast<size_t>(k % channels_ * taps_ + k / channels_)] = k;
   }
   if (pad_y_ == 0 && pad_x_ == 0 && kernel_height == height_ && kernel_width == width_ && dilation_y == 1 &&
       dilation_x == 1) {
@@ -195,10 +194,9 @@ void Conv::pack(ThreadPool& pool, const float* weight, bool backward) {
       float* to = forward_weights_.data() + panel * depth_ * panel_;
       const float* from = weight + first * depth_ + place;
       const int64_t* order = weight_order_.data() + place;
-      alignas(64) float turned[kRun * kMaxPanel] = {};
-      for (int64_t j = 0; j < columns; ++j) {
-        for (int64_t i = 0; i < count; ++i) turned[i * kMaxPanel + j] = from[j * depth_ + i];
-      }
+      alignas(64) float turned[kRun * kMaxPanel];
+      if (columns < panel_) std::memset(turned, 0, sizeof turned);
+      kernels_->transpose(turned, kMaxPanel, from, depth_, columns, count);
       for (int64_t i = 0; i < count; ++i) {
         std::memcpy(to + order[i] * panel_, turned + i * kMaxPanel, static_cast<size_t>(panel_) * sizeof(float));
       }
@@ -209,16 +207,34 @@ void Conv::pack(ThreadPool& pool, const float* weight, bool backward) {
   pool.run(row_tasks, [&](int64_t task, uint32_t) {
     for (int64_t o = task * out_channels_ / row_tasks; o < (task + 1) * out_channels_ / row_tasks; ++o) {
       const float* from = weight + o * depth_;
-      for (int64_t tap = 0; tap < taps_; ++tap) {
-        for (int64_t panel = 0; panel < in_panels_; ++panel) {
-          float* to = backward_weights_.data() + ((tap * in_panels_ + panel) * out_channels_ + o) * panel_;
-          const int64_t first = panel * panel_, columns = std::min(panel_, channels_ - first);
-          const int64_t* places = weight_places_.data() + tap * channels_ + first;
-          for (int64_t j = 0; j < columns; ++j) to[j] = from[places[j]];
+      // A row of PyTorch's weight is [channel][tap]; the passes' channels run through its taps first where they see one pixel.
+      for (int64_t tap = 0; tap < weight_taps_; tap += kRun) {
+        const int64_t taps = std::min(kRun, weight_taps_ - tap);
+        for (int64_t channel = 0; channel < weight_channels_; channel += kMaxPanel) {
+          const int64_t count = std::min(kMaxPanel, weight_channels_ - channel);
+          alignas(64) float turned[kRun * kMaxPanel];
+          const float* block = from + channel * weight_taps_ + tap;
+          if (weight_taps_ > 1) kernels_->transpose(turned, kMaxPanel, block, weight_taps_, count, taps);
+          for (int64_t t = 0; t < taps; ++t) {
+            const int64_t k = (tap + t) * weight_channels_ + channel;
+            put_row(weight_taps_ > 1 ? turned + t * kMaxPanel : block, k / channels_, k % channels_, count, o);
+          }
         }
       }
     }
   });
+}
+
+// Channels first … first + count - 1 of one tap and out channel, into the panels that hold them.
+void Conv::put_row(const float* from, int64_t tap, int64_t first, int64_t count, int64_t out_channel) {
+  while (count > 0) {
+    const int64_t panel = first / panel_, column = first % panel_, part = std::min(count, panel_ - column);
+    float* to = backward_weights_.data() + ((tap * in_panels_ + panel) * out_channels_ + out_channel) * panel_;
+    std::memcpy(to + column, from, static_cast<size_t>(part) * sizeof(float));
+    from += part;
+    first += part;
+    count -= part;
+  }
 }
 
 // The images with their border of zeros, in scratch unless there is none.
@@ -402,9 +418,7 @@ void Conv::reduce(ThreadPool& pool, const Gradients& gradients, int64_t parts) {
       kernels_->add_parts(sums, parts_.data() + panel * depth_ * panel_, weight_order_.data() + place, count, panel_,
                           parts, part_step);
       float* to = gradients.weight + first * depth_ + place;
-      for (int64_t j = 0; j < columns; ++j) {
-        for (int64_t i = 0; i < count; ++i) to[j * depth_ + i] = sums[i * panel_ + j];
-      }
+      kernels_->transpose(to, depth_, sums, panel_, count, columns);
     }
   });
   if (gradients.bias != nullptr) {

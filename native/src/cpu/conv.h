@@ -74,6 +74,7 @@ class Conv {
                        float* part, bool accumulate) const;
   void data_gradient(const float* dy, int64_t images, int64_t first_panel, int64_t last_panel, float* x_gradient,
                      float* scratch) const;
+  void put_row(const float* from, int64_t tap, int64_t first, int64_t count, int64_t out_channel);
   void reduce(ThreadPool& pool, const Gradients& gradients, int64_t parts);
   void backward_by_image(ThreadPool& pool, const Scratch& scratch, const Gradients& gradients, const float* x,
                          const float* out, const float* out_gradient, float* x_gradient, int64_t batch);
@@ -95,13 +96,13 @@ class Conv {
   int64_t image_size_, padded_size_, conv_pixels_, out_size_;
   bool exact_cover_;  // every input pixel meets exactly one tap of one output pixel
 
-  std::vector<int64_t> pixels_;         // place of each output pixel's window in the padded image; several images
-  std::vector<int64_t> dy_rows_;        // place of each output pixel in dy; as many
-  std::vector<int64_t> tap_places_;     // of each tap relative to the window
-  std::vector<int64_t> depth_places_;   // of each k relative to the window
-  std::vector<int64_t> weight_places_;  // of each k in a row of PyTorch's weight
-  std::vector<int64_t> weight_order_;   // the other way: the k of each element of such a row
-  std::vector<int64_t> runs_;           // forward: starts of the runs of k that lie side by side in the image
+  std::vector<int64_t> pixels_;            // place of each output pixel's window in the padded image; several images
+  std::vector<int64_t> dy_rows_;           // place of each output pixel in dy; as many
+  std::vector<int64_t> tap_places_;        // of each tap relative to the window
+  std::vector<int64_t> depth_places_;      // of each k relative to the window
+  int64_t weight_channels_, weight_taps_;  // of PyTorch's weight: the passes may see one pixel of more channels
+  std::vector<int64_t> weight_order_;      // the k of each element of a row of PyTorch's weight
+  std::vector<int64_t> runs_;              // forward: starts of the runs of k that lie side by side in the image
   int64_t run_length_;
   std::vector<int64_t> sweeps_;  // backward weights: starts of the runs of output pixels at equal steps; several images
   int64_t sweep_length_, sweep_step_, sweeps_per_image_;

@@ -80,6 +80,8 @@ struct Kernels {
   void (*gemm)(const Gemm& g);
   void (*epilogue)(const Epilogue& e);
   void (*epilogue_gradient)(const EpilogueGradient& e);
+  // to[column * to_step + row] = from[row * from_step + column].
+  void (*transpose)(float* to, int64_t to_step, const float* from, int64_t from_step, int64_t rows, int64_t columns);
   // sums[column] += x[row][column] over the rows, in order.
   void (*add_columns)(float* sums, const float* x, int64_t rows, int64_t columns, int64_t x_step);
   // total[row][i] = the sum, in order, of parts[part][rows[row]][i].

@@ -266,6 +266,56 @@ void epilogue_gradient(const EpilogueGradient& e) {
   }
 }
 
+// ---- Transposition ---------------------------------------------------------------------------------------------------
+
+template <int... kLane>
+struct Places {};
+template <int kCount, int... kLane>
+struct MakePlaces : MakePlaces<kCount - 1, kCount - 1, kLane...> {};
+template <int... kLane>
+struct MakePlaces<0, kLane...> {
+  using Type = Places<kLane...>;
+};
+
+// Rows a and b are kDistance apart: exchanges what lies right of a's diagonal blocks of that size with what lies left of b's.
+template <int kDistance, int... kLane>
+inline void exchange(V& a, V& b, Places<kLane...>) {
+  const V upper = __builtin_shufflevector(a, b, ((kLane & kDistance) != 0 ? kLanes + kLane - kDistance : kLane)...);
+  b = __builtin_shufflevector(a, b, ((kLane & kDistance) != 0 ? kLanes + kLane : kLane + kDistance)...);
+  a = upper;
+}
+
+template <int kDistance>
+inline void exchange_all(V (&rows)[kLanes]) {
+#pragma GCC unroll 16
+  for (int i = 0; i < kLanes; ++i) {
+    if ((i & kDistance) == 0) exchange<kDistance>(rows[i], rows[i + kDistance], typename MakePlaces<kLanes>::Type());
+  }
+  if constexpr (kDistance > 1) exchange_all<kDistance / 2>(rows);
+}
+
+inline void transpose_block(float* to, int64_t to_step, const float* from, int64_t from_step) {
+  V rows[kLanes];
+#pragma GCC unroll 16
+  for (int i = 0; i < kLanes; ++i) rows[i] = load(from + i * from_step);
+  exchange_all<kLanes / 2>(rows);
+#pragma GCC unroll 16
+  for (int i = 0; i < kLanes; ++i) store(to + i * to_step, rows[i]);
+}
+
+void transpose(float* to, int64_t to_step, const float* from, int64_t from_step, int64_t rows, int64_t columns) {
+  const int64_t whole_rows = rows / kLanes * kLanes, whole_columns = columns / kLanes * kLanes;
+  for (int64_t r = 0; r < whole_rows; r += kLanes) {
+    for (int64_t c = 0; c < whole_columns; c += kLanes) {
+      transpose_block(to + c * to_step + r, to_step, from + r * from_step + c, from_step);
+    }
+  }
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t c = r < whole_rows ? whole_columns : 0; c < columns; ++c)
+      to[c * to_step + r] = from[r * from_step + c];
+  }
+}
+
 // ---- Sums and elementwise operations ---------------------------------------------------------------------------------
 
 void add_columns(float* sums, const float* x, int64_t rows, int64_t columns, int64_t x_step) {
@@ -302,8 +352,8 @@ void relu_gradient(float* x_gradient, const float* out, const float* gradient, i
 namespace adn::cpu {
 namespace {
 
-const Kernels kTable = {kPanel, gemm,          epilogue, epilogue_gradient, add_columns, add_parts,
-                        relu,   relu_gradient, adadelta, adadelta_norm,     adadelta_vjp};
+const Kernels kTable = {kPanel,    gemm, epilogue,      epilogue_gradient, transpose,     add_columns,
+                        add_parts, relu, relu_gradient, adadelta,          adadelta_norm, adadelta_vjp};
 
 }  // namespace
 }  // namespace adn::cpu
