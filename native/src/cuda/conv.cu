@@ -359,14 +359,15 @@ auto with_tile(uint64_t rows, const Body& body) {
   return rows >= 96 ? body(TallTile()) : rows >= 48 ? body(SquareTile()) : body(FlatTile());
 }
 
-// Enough parts for some hundred blocks of at least eight tiles' depth each.
+// Parts for some hundred blocks of at least eight tiles' depth each.
+constexpr uint64_t kBlocks = 256, kLeastDepth = 8 * kTileDepth;
+
 Extents extents_of(uint64_t rows, uint64_t columns, uint64_t depth) {
   Extents e = {static_cast<uint32_t>(rows), static_cast<uint32_t>(columns), static_cast<uint32_t>(depth), 0, 1, 0, 0};
   with_tile(rows, [&](auto tile) {
     e.row_tiles = static_cast<uint32_t>(ceil_div(rows, decltype(tile)::kRows));
     e.column_tiles = static_cast<uint32_t>(ceil_div(columns, decltype(tile)::kColumns));
   });
-  constexpr uint64_t kBlocks = 256, kLeastDepth = 8 * kTileDepth;
   const uint64_t tiles = uint64_t{e.row_tiles} * e.column_tiles;
   const uint64_t wanted = kBlocks / tiles < depth / kLeastDepth ? kBlocks / tiles : depth / kLeastDepth;
   e.part_depth = static_cast<uint32_t>(ceil_div(ceil_div(depth, wanted > 1 ? wanted : 1), kTileDepth) * kTileDepth);
@@ -389,8 +390,12 @@ struct Matrices {
   Extents backward_weights() const { return extents_of(out_channels, channels * taps, out_pixels); }
 };
 
+// Enough for smaller batches too, which may have more parts: no C has more than kBlocks tiles of parts.
 uint64_t workspace_of(const Extents& e) {
-  return e.parts > 1 ? uint64_t{e.parts} * e.rows * e.columns * sizeof(float) : 0;
+  const uint64_t most_parts = e.depth / kLeastDepth, size = uint64_t{e.rows} * e.columns;
+  if (most_parts < 2) return 0;
+  const uint64_t tile = with_tile(e.rows, [](auto t) { return uint64_t{decltype(t)::kRows} * decltype(t)::kColumns; });
+  return (size < kBlocks * tile / most_parts ? most_parts * size : kBlocks * tile) * sizeof(float);
 }
 
 template <class Pass>

@@ -6,8 +6,8 @@
 //
 // Images lie N x C x H x W, weights as in PyTorch: [out][in][height][width]. float32 unless said otherwise. Sums are
 // cut by shape alone, never by the device, and added in a fixed order, so that a step gives the same bits each time.
-// Where the parts need a workspace, a function of the same name tells its size in bytes for a supported shape; it need
-// not be cleared. A shape beyond the stated limits is cudaErrorInvalidValue (1) before anything is launched.
+// Where the parts need a workspace, a function of the same name tells its size in bytes for a supported shape and any
+// smaller batch; it need not be cleared. A shape beyond the stated limits is cudaErrorInvalidValue (1) before anything is launched.
 #pragma once
 
 #include <cstdint>

@@ -192,6 +192,21 @@ TEST(ConvLimits, RefuseShapesThatDoNotFit) {
 }
 
 // Without room for its parts a product is refused before anything runs.
+// A batch of 65 has tiles enough and is not cut; one image is cut into two parts, which need a place.
+TEST(ConvLimits, TheWorkspaceServesSmallerBatches) {
+  const ConvShape most = {65, 256, 16, 16, 8, 16, 16, 1, 1, 1, 1, 0, 0, 1, 1};
+  ConvShape one = most;
+  one.batch = 1;
+  const DeviceArray<float> x(Floats(256 * 256, 1.0f)), weight(Floats(8 * 256, 1.0f)), y(8 * 256);
+  const DeviceArray<uint8_t> workspace(conv_forward_workspace(most));
+  cudaStream_t stream = nullptr;
+  check_cuda(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
+  check_cuda(conv_forward(stream, y.get(), x.get(), weight.get(), nullptr, false, one, workspace.get()));
+  wait(stream);
+  expect_equal(Floats(8 * 256, 256.0f), y.read(), "y");
+  check_cuda(cudaStreamDestroy(stream));
+}
+
 TEST(ConvLimits, RefuseAMissingWorkspace) {
   const ConvShape shape = {2, 64, 4, 4, 8, 4, 4, 3, 3, 1, 1, 1, 1, 1, 1};
   ASSERT_GT(conv_forward_workspace(shape), 0u);
