@@ -5,9 +5,12 @@ add_library(
   src/core/error.cpp
   src/core/library.cpp
   src/cuda/backend.cpp
+  src/cuda/cublas.cpp
   src/cuda/device.cpp
   src/cuda/network.cpp
   src/cuda/optimizer.cpp
+  src/cuda/products.cpp
+  src/cuda/vendor_library.cpp
   $<TARGET_OBJECTS:adadelta_cuda_kernels>)
 target_include_directories(adadelta_native_cuda PRIVATE include src)
 target_compile_definitions(adadelta_native_cuda PRIVATE ADN_BUILDING_LIBRARY)
@@ -19,10 +22,13 @@ if(ADADELTA_CUDASIM)
   # Beside the simulator and not beside the library, which would take it for a real one.
   set_target_properties(adadelta_native_cuda PROPERTIES LIBRARY_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/cudasim")
   target_link_libraries(adadelta_native_cuda PRIVATE adadelta_cudart)
+  # NVIDIA's own libraries must not be found: they know nothing of the simulator.
+  target_compile_definitions(adadelta_native_cuda PRIVATE ADN_CUDA_LIBRARY_PATH="${CMAKE_BINARY_DIR}/cudasim/libraries")
 else()
   # The runtime is part of it, so that it starts on every machine and asks the driver only then.
   find_package(CUDAToolkit REQUIRED)
   target_link_libraries(adadelta_native_cuda PRIVATE CUDA::cudart_static)
+  target_sources(adadelta_native_cuda PRIVATE src/cuda/vendor_check.cpp)
   set_target_properties(adadelta_native_cuda PROPERTIES CUDA_RUNTIME_LIBRARY None CUDA_STANDARD 17)
   add_custom_target(cuda DEPENDS adadelta_native_cuda)
 endif()

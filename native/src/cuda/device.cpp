@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "core/error.h"
+#include "cuda/products.h"
 
 namespace adn::cuda {
 namespace {
@@ -134,11 +135,13 @@ Device::Device(const adn_context_options& options) : index_(options.device_index
     stream_ = own_stream_.get();
   }
   if (graphs_) capture_stream_ = make_stream();
+  products_ = std::make_unique<Products>(*this, options, properties.major);
 }
 
 Device::~Device() {
   const Use use(*this, true);
   static_cast<void>(cudaStreamSynchronize(stream_));
+  products_.reset();
   capture_stream_.reset();
   own_stream_.reset();
   pool_ = Pool();
@@ -161,10 +164,14 @@ Device::Use::~Use() {
 
 void Device::check(cudaError_t error, const char* call) {
   if (error == cudaSuccess) return;
-  lost_ = std::string(call) + ": " + cudaGetErrorString(error);
-  static_cast<void>(cudaGetLastError());
-  fail(ADN_STATUS_DEVICE_ERROR, "%s: %s (%s, %d)", call, cudaGetErrorString(error), cudaGetErrorName(error),
-       static_cast<int>(error));
+  lose(std::string(call) + ": " + cudaGetErrorString(error) + " (" + cudaGetErrorName(error) + ", " +
+       std::to_string(static_cast<int>(error)) + ")");
+}
+
+void Device::lose(const std::string& why) {
+  lost_ = why;
+  static_cast<void>(cudaGetLastError());  // it has been told
+  fail(ADN_STATUS_DEVICE_ERROR, "%s", why.c_str());
 }
 
 void Device::synchronize() { check(cudaStreamSynchronize(stream_), "cudaStreamSynchronize"); }
@@ -250,6 +257,7 @@ void Device::info(adn_context_info& info) const {
   std::snprintf(info.device_name, sizeof info.device_name, "%s", name_.c_str());
   std::snprintf(info.instruction_set_name, sizeof info.instruction_set_name, "%s", architecture_.c_str());
   std::snprintf(info.libraries, sizeof info.libraries, "%s", libraries_.c_str());
+  products_->info(info);
 }
 
 // ---- Staging -------------------------------------------------------------------------------------------------------

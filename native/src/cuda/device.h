@@ -10,8 +10,11 @@
 #include <vector>
 
 #include "adadelta/backend.h"
+#include "cuda/vendor_library.h"
 
 namespace adn::cuda {
+
+class Products;
 
 template <auto destroy>
 struct Destroy {
@@ -82,6 +85,15 @@ class Device {
   // most of the runtime's failures last until the process ends: the device is lost, and every later use is refused.
   void check(cudaError_t error, const char* call);
   void check_launch(int error, const char* kernel) { check(static_cast<cudaError_t>(error), kernel); }
+  // The same for a body of calls of NVIDIA's libraries, which throw a VendorError.
+  template <class Body>
+  void check_vendor(const Body& body) {
+    try {
+      body();
+    } catch (const VendorError& error) {
+      lose(error.text);
+    }
+  }
 
   cudaStream_t stream() const { return capturing_ != nullptr ? capturing_ : stream_; }
   void synchronize();
@@ -106,10 +118,12 @@ class Device {
   }
 
   Pool& pool() { return pool_; }
+  Products& products() { return *products_; }
   bool graphs() const { return graphs_; }
   void info(adn_context_info& info) const;
 
  private:
+  [[noreturn]] void lose(const std::string& why);
   void begin_capture();
   void abandon_capture() noexcept;
   GraphExecHandle end_capture();
@@ -122,6 +136,7 @@ class Device {
   StreamHandle own_stream_, capture_stream_;
   cudaStream_t stream_ = nullptr, capturing_ = nullptr;
   Pool pool_;
+  std::unique_ptr<Products> products_;
 };
 
 // Device memory from the pool.

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "core/error.h"
+#include "cuda/products.h"
 
 namespace adn::cuda {
 namespace {
@@ -111,8 +112,7 @@ Network::Network(Device& device, const adn_plan& plan)
              static_cast<ull>(op.kernel[1]));
       }
       workspace =
-          std::max({workspace, conv_forward_workspace(made.conv), conv_backward_data_workspace(made.conv),
-                    conv_backward_weights_workspace(made.conv),
+          std::max({workspace, device.products().workspace(made.conv),
                     bias_gradient_workspace(max_batch_, op.conv_shape[0], op.conv_shape[1] * op.conv_shape[2])});
     }
     if (pools(op)) {
@@ -187,10 +187,8 @@ void Network::forward_conv(const Op& op, const adn_network_memory& memory, size_
   const bool pooled = pools(op.op);
   float* out = value(memory, index + 1);
   float* y = pooled ? unpooled_.as<float>() : out;
-  launched(conv_forward(device_.stream(), y, value(memory, index), parameter(memory, op.op.weight),
-                        parameter(memory, op.op.bias), !pooled && op.op.relu != 0, of_batch(op.conv, batch),
-                        workspace_.as<void>()),
-           "conv_forward");
+  device_.products().forward(y, value(memory, index), parameter(memory, op.op.weight), parameter(memory, op.op.bias),
+                             !pooled && op.op.relu != 0, of_batch(op.conv, batch), workspace_);
   if (!pooled) return;
   launched(max_pool_forward(device_.stream(), out, training ? winners_.as<unsigned char>() + op.winner_offset : nullptr,
                             y, pool_relu(op.op), of_batch(op.pool, op.op.conv_shape[0], batch)),
@@ -257,13 +255,11 @@ void Network::backward_conv(const Op& op, const adn_network_memory& memory, size
                            op.op.conv_shape[1] * op.op.conv_shape[2], workspace_.as<void>()),
              "bias_gradient");
   }
-  launched(conv_backward_weights(stream, parameter_gradient(memory, op.op.weight), value(memory, index), y_gradient,
-                                 shape, workspace_.as<void>()),
-           "conv_backward_weights");
+  device_.products().backward_weights(parameter_gradient(memory, op.op.weight), value(memory, index), y_gradient, shape,
+                                      workspace_);
   if (index > 0 || input_gradient_) {
-    launched(conv_backward_data(stream, gradient(memory, index), y_gradient, parameter(memory, op.op.weight), shape,
-                                workspace_.as<void>()),
-             "conv_backward_data");
+    device_.products().backward_data(gradient(memory, index), y_gradient, parameter(memory, op.op.weight), shape,
+                                     workspace_);
   }
 }
 

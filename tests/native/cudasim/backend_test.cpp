@@ -1,7 +1,9 @@
 // The CUDA backend as a program meets it: loaded by the library through ADADELTA_BACKEND_PATH, on the simulator, and held
 // against the CPU backend.
 #include <algorithm>
+#include <cstdlib>
 #include <functional>
+#include <map>
 
 #include "runtime.h"
 #include "support.h"
@@ -32,6 +34,15 @@ Context make_without_graph() {
   options.cuda_no_graph = 1;
   return make_cuda(options);
 }
+
+Context make_with_own_kernels() {
+  adn_context_options options = cuda_options();
+  options.cuda_own_kernels = 1;
+  return make_cuda(options);
+}
+
+// The tests also run where the backend finds none of NVIDIA's libraries.
+bool have_libraries() { return std::getenv("ADADELTA_CUDA_LIBRARY_PATH") == nullptr; }
 
 adn_context_info info_of(const Context& context) {
   adn_context_info info;
@@ -80,6 +91,10 @@ Pass run_pass(adn_context* context, const Layers& layers, const Floats& input, c
   return pass;
 }
 
+void expect_text(const std::string& text, const std::vector<std::string>& parts) {
+  for (const std::string& part : parts) EXPECT_NE(std::string::npos, text.find(part)) << part << " in: " << text;
+}
+
 TEST(CudaBackend, TellsItsDeviceAndVersions) {
   const char* reason = nullptr;
   check(adn_backend_reason(&reason, "cuda"));
@@ -90,6 +105,14 @@ TEST(CudaBackend, TellsItsDeviceAndVersions) {
   EXPECT_STREQ("sm_70", info.instruction_set_name);
   EXPECT_NE(std::string::npos, std::string(info.libraries).find("CUDA runtime 11.8, driver for CUDA 11.8"))
       << info.libraries;
+  if (have_libraries()) {
+    EXPECT_EQ(130002, info.cublas_version);
+    expect_text(info.libraries, {"; cuBLAS 13.0.2"});
+  } else {
+    EXPECT_EQ(0, info.cublas_version);
+    expect_text(info.libraries, {"; cuBLAS not used: libcublas.so.13: cannot open shared object file",
+                                 "libcublas.so.12: ", "libcublas.so.11: "});
+  }
   adn_context_options options = cuda_options();
   options.device_type = ADN_DEVICE_AUTO;
   EXPECT_EQ(ADN_DEVICE_CUDA, info_of(make_cuda(options)).device_type);
@@ -310,6 +333,68 @@ TEST(CudaBackend, HostBatchesGiveTheBitsOfTheDataset) {
   expect_same_bits(expected.network.values(), network.values(), "parameter");
 }
 
+// ---- NVIDIA's libraries ----
+
+// How often each thing was asked of them in one training step.
+std::map<std::string, int> library_calls(const adn_context_options& options, const Layers& layers) {
+  const Images images = make_images(8, layers.input);
+  const Context context = make_cuda(options);
+  Training training(context.get(), layers, images);
+  static_cast<void>(cudasim::take_records());
+  training.step(0, 8);
+  std::map<std::string, int> calls;
+  for (const std::string& record : cudasim::take_records()) ++calls[record];
+  return calls;
+}
+
+TEST(CudaLibraries, LinearLayersAreCublass) {
+  if (!have_libraries()) GTEST_SKIP() << "there is no cuBLAS here";
+  adn_context_options options = cuda_options();
+  const auto strict = library_calls(options, small_network());
+  EXPECT_EQ(6, strict.at("cublasSgemm float32"));  // two layers, three products each
+  options.cuda_tf32 = 1;
+  const auto tf32 = library_calls(options, small_network());
+  EXPECT_EQ(6, tf32.at("cublasSgemm tf32"));
+  EXPECT_EQ(0u, tf32.count("cublasSgemm float32"));
+}
+
+TEST(CudaLibraries, AreLeftAloneWhereTheOwnKernelsAreAskedFor) {
+  adn_context_options options = cuda_options();
+  options.cuda_own_kernels = 1;
+  EXPECT_TRUE(library_calls(options, small_network()).empty());
+  const adn_context_info info = info_of(make_with_own_kernels());
+  EXPECT_EQ(0, info.cublas_version);
+  expect_text(info.libraries, {"; cuBLAS not used: only the own kernels were asked for"});
+}
+
+// TF32 keeps 10 bits of a number's 23.
+TEST(CudaLibraries, Tf32RoundsOnlyWhereItIsAskedFor) {
+  const Layers layers = every_layer();
+  Random random(13);
+  const Floats input = random.reals(9 * layers.input.count());
+  const std::vector<int32_t> labels = random.labels(9, 7);
+  adn_context_options options = cuda_options();
+  options.cuda_tf32 = 1;
+  const Context cpu = make_context(), tf32 = make_cuda(options);
+  const Pass expected = run_pass(cpu.get(), layers, input, labels),
+             actual = run_pass(tf32.get(), layers, input, labels);
+  expect_close(expected.logits, actual.logits, 2e-3, "logits");
+  for (size_t i = 0; i < expected.gradients.size(); ++i) {
+    expect_close(expected.gradients[i], actual.gradients[i], 5e-3, "gradient " + std::to_string(i));
+  }
+  if (have_libraries()) {
+    EXPECT_GT(relative_error(expected.logits, actual.logits), kPassTolerance);
+  }
+}
+
+TEST(CudaLibraries, GiveTheSameBitsEachTime) {
+  const Images images = make_images(40, {1, 12, 12});
+  const Context context = make_cuda();
+  Training first(context.get(), small_network(), images), second(context.get(), small_network(), images);
+  expect_same_bits(first.epoch(40, 16), second.epoch(40, 16), "losses");
+  expect_same_bits(first.network.values(), second.network.values(), "parameter");
+}
+
 // ---- Graphs and waiting ----
 
 TEST(CudaBackend, GraphsGiveTheSameBitsThroughChangesOfLrAndBatch) {
@@ -516,7 +601,8 @@ TEST(CudaBackend, RefusesMemoryThatTheDeviceCannotUse) {
 
 struct Alive {
   explicit Alive(const cudasim::Counts& c)
-      : objects{c.device_allocations, c.host_allocations, c.streams, c.events, c.graphs, c.graph_execs} {}
+      : objects{c.device_allocations, c.host_allocations, c.streams, c.events, c.graphs,
+                c.graph_execs,        c.library_objects} {}
   std::vector<uint64_t> objects;
 };
 

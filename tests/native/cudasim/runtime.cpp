@@ -86,6 +86,7 @@ struct Runtime {
   uint64_t fail_at = 0;
   cudaError_t fail_with = cudaSuccess;
   const char* failed = "";
+  std::vector<std::string> records;
   int open = 0;  // works that are being run, which may touch device memory
 };
 
@@ -251,6 +252,31 @@ bool is_device_memory(const void* pointer, size_t bytes) {
   Runtime& r = runtime();
   const std::lock_guard lock(r.mutex);
   return room(r.device, pointer) >= bytes;
+}
+
+bool is_capturing(cudaStream_t stream) {
+  Runtime& r = runtime();
+  const std::lock_guard lock(r.mutex);
+  stream = find(stream);
+  return stream != nullptr && stream->capture != nullptr;
+}
+
+void count_object(int change) {
+  Runtime& r = runtime();
+  const std::lock_guard lock(r.mutex);
+  r.counts.library_objects += static_cast<uint64_t>(change);
+}
+
+void record(std::string text) {
+  Runtime& r = runtime();
+  const std::lock_guard lock(r.mutex);
+  r.records.push_back(std::move(text));
+}
+
+std::vector<std::string> take_records() {
+  Runtime& r = runtime();
+  const std::lock_guard lock(r.mutex);
+  return std::exchange(r.records, {});
 }
 
 cudaError_t launch_kernel(cudaStream_t stream, const char* file, int line, Extent grid, Extent block, Work body) {

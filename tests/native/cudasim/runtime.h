@@ -8,6 +8,8 @@
 #pragma once
 
 #include <functional>
+#include <string>
+#include <vector>
 
 #include "include/cuda_runtime_api.h"
 #include "simulator.h"
@@ -23,6 +25,7 @@ struct Counts {
   uint64_t graph_launches;
   uint64_t synchronizations;  // calls that make the host wait
   uint64_t calls;             // of any function that can fail
+  uint64_t library_objects;   // handles and descriptors of cuBLAS and cuDNN
 };
 Counts counts();
 
@@ -41,7 +44,13 @@ const char* failed_call();
 cudaError_t begin_call(const char* name);
 // Puts work on a stream, or into the graph it is captured into.
 cudaError_t enqueue(cudaStream_t stream, std::function<void()> work);
+bool is_capturing(cudaStream_t stream);
 // Whether [pointer, pointer + bytes) lies inside one device allocation.
 bool is_device_memory(const void* pointer, size_t bytes);
+// Counts an object of a library: 1 when it is made, -1 when it is destroyed.
+void count_object(int change);
+// What a library was asked to do, for tests to look at; taking the records clears them.
+void record(std::string text);
+std::vector<std::string> take_records();
 
 }  // namespace cudasim
