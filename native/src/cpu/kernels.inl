@@ -318,9 +318,25 @@ void transpose(float* to, int64_t to_step, const float* from, int64_t from_step,
 
 // ---- Sums and elementwise operations ---------------------------------------------------------------------------------
 
+// The sums of some columns stay in registers: through memory, each row would wait for the one before to be stored.
 void add_columns(float* sums, const float* x, int64_t rows, int64_t columns, int64_t x_step) {
-  for (int64_t row = 0; row < rows; ++row) {
-    for (int64_t c = 0; c < columns; ++c) sums[c] += x[row * x_step + c];
+  constexpr int kVectors = 2;
+  int64_t c = 0;
+  for (; c + kVectors * kLanes <= columns; c += kVectors * kLanes) {
+    V sum[kVectors];
+    for (int j = 0; j < kVectors; ++j) sum[j] = load(sums + c + j * kLanes);
+    for (int64_t row = 0; row < rows; ++row) {
+      for (int j = 0; j < kVectors; ++j) sum[j] = sum[j] + load(x + row * x_step + c + j * kLanes);
+    }
+    for (int j = 0; j < kVectors; ++j) store(sums + c + j * kLanes, sum[j]);
+  }
+  for (; c + kLanes <= columns; c += kLanes) {
+    V sum = load(sums + c);
+    for (int64_t row = 0; row < rows; ++row) sum = sum + load(x + row * x_step + c);
+    store(sums + c, sum);
+  }
+  for (; c < columns; ++c) {
+    for (int64_t row = 0; row < rows; ++row) sums[c] += x[row * x_step + c];
   }
 }
 
