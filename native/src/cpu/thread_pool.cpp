@@ -1,5 +1,7 @@
 #include "cpu/thread_pool.h"
 
+#include <algorithm>
+
 #if defined(__x86_64__) || defined(_M_X64)
 #include <immintrin.h>
 #endif
@@ -31,7 +33,7 @@ void wait_for_change(const std::atomic<T>& value, T old) {
 
 }  // namespace
 
-ThreadPool::ThreadPool(uint32_t threads) {
+ThreadPool::ThreadPool(uint32_t threads) : shares_(new Share[std::max(threads, 1u)]) {
   try {
     for (uint32_t i = 1; i < threads; ++i) workers_.emplace_back([this, i] { work(i); });
   } catch (...) {
@@ -50,9 +52,12 @@ void ThreadPool::stop() {
 }
 
 void ThreadPool::run_tasks(uint32_t thread) {
-  for (int64_t task = next_.fetch_add(1, std::memory_order_relaxed); task < count_;
-       task = next_.fetch_add(1, std::memory_order_relaxed)) {
-    function_(context_, task, thread);
+  for (uint32_t i = 0; i < size(); ++i) {
+    Share& share = shares_[(thread + i) % size()];
+    for (int64_t task = share.next.fetch_add(1, std::memory_order_relaxed); task < share.end;
+         task = share.next.fetch_add(1, std::memory_order_relaxed)) {
+      function_(context_, task, thread);
+    }
   }
 }
 
@@ -71,8 +76,10 @@ void ThreadPool::run_job(int64_t count, Function function, const void* context) 
   std::lock_guard<std::mutex> lock(job_mutex_);
   function_ = function;
   context_ = context;
-  count_ = count;
-  next_.store(0, std::memory_order_relaxed);
+  for (int64_t i = 0; i < size(); ++i) {
+    shares_[i].next.store(i * count / size(), std::memory_order_relaxed);
+    shares_[i].end = (i + 1) * count / size();
+  }
   busy_.store(static_cast<uint32_t>(workers_.size()), std::memory_order_relaxed);
   generation_.fetch_add(1, std::memory_order_release);
   generation_.notify_all();

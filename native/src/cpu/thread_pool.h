@@ -1,5 +1,7 @@
-// A fixed set of threads that run the tasks 0 … count-1 of one job at a time. Which thread runs a task is left to chance:
-// tasks are cut by shape and write to places of their own, so that the result never depends on it.
+// A fixed set of threads that run the tasks 0 … count-1 of one job at a time. Each begins with a share of its own, the same
+// in every job of as many tasks, so that it finds in its cache what it left there; whoever is done helps the others. So which
+// thread runs a task is left to chance in the end: tasks are cut by shape and write to places of their own, so that the result
+// never depends on it.
 #pragma once
 
 #include <atomic>
@@ -51,9 +53,12 @@ class ThreadPool {
   // The job. Written before generation_ is raised, read after.
   Function function_ = nullptr;
   const void* context_ = nullptr;
-  int64_t count_ = 0;
 
-  alignas(64) std::atomic<int64_t> next_{0};         // first task that nobody has taken
+  struct alignas(64) Share {
+    std::atomic<int64_t> next{0};  // first task that nobody has taken
+    int64_t end = 0;
+  };
+  std::unique_ptr<Share[]> shares_;                  // by thread
   alignas(64) std::atomic<uint32_t> generation_{0};  // of the job; workers wait for it to change
   alignas(64) std::atomic<uint32_t> busy_{0};        // workers that have not finished the job
   std::atomic<bool> stop_{false};
