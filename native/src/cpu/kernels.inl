@@ -340,15 +340,20 @@ void add_columns(float* sums, const float* x, int64_t rows, int64_t columns, int
   }
 }
 
+template <class T>
+inline void add_parts_at(float* total, const float* from, int64_t part_count, int64_t part_step) {
+  T sum = load_as<T>(from);
+  for (int64_t part = 1; part < part_count; ++part) sum = sum + load_as<T>(from + part * part_step);
+  store(total, sum);
+}
+
 void add_parts(float* total, const float* parts, const int64_t* rows, int64_t row_count, int64_t row_length,
                int64_t part_count, int64_t part_step) {
   for (int64_t row = 0; row < row_count; ++row, total += row_length) {
     const float* from = parts + rows[row] * row_length;
-    for (int64_t i = 0; i < row_length; ++i) {
-      float sum = from[i];
-      for (int64_t part = 1; part < part_count; ++part) sum += from[part * part_step + i];
-      total[i] = sum;
-    }
+    int64_t i = 0;
+    for (; i + kLanes <= row_length; i += kLanes) add_parts_at<V>(total + i, from + i, part_count, part_step);
+    for (; i < row_length; ++i) add_parts_at<float>(total + i, from + i, part_count, part_step);
   }
 }
 
