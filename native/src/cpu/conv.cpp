@@ -383,8 +383,10 @@ void Conv::data_gradient(const float* dy, int64_t images, int64_t first_panel, i
   g.c_rows = pixels_.data();
   for (int64_t image = 0; image < images; ++image) {
     float* to = pads ? scratch : x_gradient + image * image_size_;
-    for (int64_t pixel = 0; pixel < padded_height_ * padded_width_; ++pixel) {
-      std::memset(to + pixel * channels_ + first, 0, static_cast<size_t>(columns) * sizeof(float));
+    // All channels lie in one piece; those of some panels only are a piece in each pixel.
+    const int64_t pixels = padded_height_ * padded_width_, pieces = columns == channels_ ? 1 : pixels;
+    for (int64_t piece = 0; piece < pieces; ++piece) {
+      std::memset(to + piece * channels_ + first, 0, static_cast<size_t>(pixels / pieces * columns) * sizeof(float));
     }
     g.a = dy + image * conv_pixels_ * out_step_;
     for (int64_t tap = 0; tap < taps_; ++tap) {
