@@ -6,6 +6,7 @@ add_library(
   src/core/library.cpp
   src/cuda/backend.cpp
   src/cuda/cublas.cpp
+  src/cuda/cudnn.cpp
   src/cuda/device.cpp
   src/cuda/network.cpp
   src/cuda/optimizer.cpp

@@ -16,7 +16,6 @@ public sealed unsafe class ComputeContext : IDisposable
     private readonly int _threadCount;
     private readonly InstructionSet _instructionSet;
     private readonly string _instructionSetName;
-    private readonly string _libraries;
 
     private ComputeContext(ContextHandle handle)
     {
@@ -27,7 +26,6 @@ public sealed unsafe class ComputeContext : IDisposable
         _threadCount = (int)info.thread_count;
         _instructionSet = (InstructionSet)info.instruction_set;
         _instructionSetName = Marshal.PtrToStringUTF8((nint)info.instruction_set_name) ?? "";
-        _libraries = Marshal.PtrToStringUTF8((nint)info.libraries) ?? "";
     }
 
     /// <summary>The device that was taken; its type is never <see cref="DeviceType.Auto"/>.</summary>
@@ -51,10 +49,18 @@ public sealed unsafe class ComputeContext : IDisposable
     public string InstructionSetName => Live()._instructionSetName;
 
     /// <summary>
-    /// On CUDA the versions of runtime, driver, cuDNN and cuBLAS, with the reason for what is not used; empty on the CPU.
+    /// On CUDA the versions of runtime, driver, cuDNN and cuBLAS, with the reason for what is not used, also for some of the
+    /// networks made so far; empty on the CPU.
     /// </summary>
     /// <exception cref="ObjectDisposedException">The context is disposed.</exception>
-    public string Libraries => Live()._libraries;
+    public string Libraries
+    {
+        get
+        {
+            var info = GetInfo(Handle);
+            return Marshal.PtrToStringUTF8((nint)info.libraries) ?? "";
+        }
+    }
 
     /// <summary>Bytes that the context's objects hold on a CUDA device; 0 on the CPU.</summary>
     /// <exception cref="ObjectDisposedException">The context is disposed.</exception>

@@ -29,15 +29,22 @@ Context make_cuda(const adn_context_options& options = cuda_options()) {
   return Context(context);
 }
 
-Context make_without_graph() {
-  adn_context_options options = cuda_options();
-  options.cuda_no_graph = 1;
-  return make_cuda(options);
-}
-
 Context make_with_own_kernels() {
   adn_context_options options = cuda_options();
   options.cuda_own_kernels = 1;
+  return make_cuda(options);
+}
+
+// cuDNN gives the same bits each time only where that is asked for.
+adn_context_options deterministic_options() {
+  adn_context_options options = cuda_options();
+  options.cuda_deterministic = 1;
+  return options;
+}
+
+Context make_without_graph() {
+  adn_context_options options = deterministic_options();
+  options.cuda_no_graph = 1;
   return make_cuda(options);
 }
 
@@ -67,7 +74,7 @@ Layers every_layer() {
       .linear(17)
       .relu()
       .dropout(0.5f)
-      .linear(7);
+      .linear(10);
 }
 
 struct Pass {
@@ -107,9 +114,12 @@ TEST(CudaBackend, TellsItsDeviceAndVersions) {
       << info.libraries;
   if (have_libraries()) {
     EXPECT_EQ(130002, info.cublas_version);
-    expect_text(info.libraries, {"; cuBLAS 13.0.2"});
+    EXPECT_EQ(90100, info.cudnn_version);
+    expect_text(info.libraries, {"; cuBLAS 13.0.2; cuDNN 9.1.0"});
   } else {
     EXPECT_EQ(0, info.cublas_version);
+    EXPECT_EQ(0, info.cudnn_version);
+    expect_text(info.libraries, {"; cuDNN not used: libcudnn.so.9: cannot open shared object file", "libcudnn.so.8: "});
     expect_text(info.libraries, {"; cuBLAS not used: libcublas.so.13: cannot open shared object file",
                                  "libcublas.so.12: ", "libcublas.so.11: "});
   }
@@ -315,7 +325,7 @@ TEST(CudaBackend, TrainsWithDropoutAsTheCpuDoes) {
 
 TEST(CudaBackend, HostBatchesGiveTheBitsOfTheDataset) {
   const Images images = make_images(40, {1, 12, 12});
-  const Context context = make_cuda();
+  const Context context = make_cuda(deterministic_options());
   Training expected(context.get(), small_network(), images);
   Network network(context.get(), small_network());
   const OptimizerHandle optimizer = make_optimizer(context.get(), network);
@@ -335,36 +345,137 @@ TEST(CudaBackend, HostBatchesGiveTheBitsOfTheDataset) {
 
 // ---- NVIDIA's libraries ----
 
-// How often each thing was asked of them in one training step.
-std::map<std::string, int> library_calls(const adn_context_options& options, const Layers& layers) {
-  const Images images = make_images(8, layers.input);
-  const Context context = make_cuda(options);
-  Training training(context.get(), layers, images);
-  static_cast<void>(cudasim::take_records());
-  training.step(0, 8);
-  std::map<std::string, int> calls;
+using Calls = std::map<std::string, int>;
+
+Calls take_calls() {
+  Calls calls;
   for (const std::string& record : cudasim::take_records()) ++calls[record];
   return calls;
 }
 
-TEST(CudaLibraries, LinearLayersAreCublass) {
-  if (!have_libraries()) GTEST_SKIP() << "there is no cuBLAS here";
+// How often each thing was asked of them in one training step.
+Calls library_calls(const adn_context_options& options, const Layers& layers) {
+  const Images images = make_images(8, layers.input);
+  const Context context = make_cuda(options);
+  Training training(context.get(), layers, images);
+  take_calls();
+  training.step(0, 8);
+  return take_calls();
+}
+
+// every_layer has two convolutions and two linear layers, each with three products.
+const Calls& with_cublas(Calls& calls, const char* math = "float32") {
+  calls[std::string("cublasSgemm ") + math] = 6;
+  return calls;
+}
+
+TEST(CudaLibraries, ComputeEveryProductInStrictFloat32) {
+  if (!have_libraries()) GTEST_SKIP() << "there are no libraries here";
+  Calls expected = {{"cudnnConvolutionForward float32 algorithm 1", 2},
+                    {"cudnnConvolutionBackwardFilter float32 algorithm 3", 2},
+                    {"cudnnConvolutionBackwardData float32 algorithm 0", 2}};
+  EXPECT_EQ(with_cublas(expected), library_calls(cuda_options(), every_layer()));
+}
+
+TEST(CudaLibraries, UseTf32WhereItIsAllowed) {
+  if (!have_libraries()) GTEST_SKIP() << "there are no libraries here";
   adn_context_options options = cuda_options();
-  const auto strict = library_calls(options, small_network());
-  EXPECT_EQ(6, strict.at("cublasSgemm float32"));  // two layers, three products each
   options.cuda_tf32 = 1;
-  const auto tf32 = library_calls(options, small_network());
-  EXPECT_EQ(6, tf32.at("cublasSgemm tf32"));
-  EXPECT_EQ(0u, tf32.count("cublasSgemm float32"));
+  Calls expected = {{"cudnnConvolutionForward tf32 algorithm 1", 2},
+                    {"cudnnConvolutionBackwardFilter tf32 algorithm 3", 2},
+                    {"cudnnConvolutionBackwardData tf32 algorithm 0", 2}};
+  EXPECT_EQ(with_cublas(expected, "tf32"), library_calls(options, every_layer()));
+}
+
+TEST(CudaLibraries, TakeDeterministicAlgorithmsWhereTheyAreAskedFor) {
+  if (!have_libraries()) GTEST_SKIP() << "there are no libraries here";
+  Calls expected = {{"cudnnConvolutionForward float32 algorithm 1", 2},
+                    {"cudnnConvolutionBackwardFilter float32 algorithm 1", 2},
+                    {"cudnnConvolutionBackwardData float32 algorithm 1", 2}};
+  EXPECT_EQ(with_cublas(expected), library_calls(deterministic_options(), every_layer()));
+  // Else the same work gives other bits, so the tests that compare bits see the difference.
+  const Images images = make_images(8, {1, 12, 12});
+  const Context context = make_cuda();
+  Training first(context.get(), small_network(), images), second(context.get(), small_network(), images);
+  first.step(0, 8);
+  second.step(0, 8);
+  EXPECT_NE(first.network.gradients(), second.network.gradients());
+}
+
+TEST(CudaLibraries, StayWithinTheWorkspaceLimit) {
+  if (!have_libraries()) GTEST_SKIP() << "there are no libraries here";
+  adn_context_options options = cuda_options();
+  options.cuda_workspace_limit = 1;
+  Calls least = {{"cudnnConvolutionForward float32 algorithm 0", 2},
+                 {"cudnnConvolutionBackwardFilter float32 algorithm 0", 2},
+                 {"cudnnConvolutionBackwardData float32 algorithm 0", 2}};
+  EXPECT_EQ(with_cublas(least), library_calls(options, every_layer()));
+  options.cuda_workspace_limit = uint64_t{65} << 20;
+  EXPECT_EQ(2, library_calls(options, every_layer())["cudnnConvolutionForward float32 algorithm 4"]);
+}
+
+TEST(CudaLibraries, MeasureOnRequestAndOnceForAShape) {
+  if (!have_libraries()) GTEST_SKIP() << "there are no libraries here";
+  adn_context_options options = cuda_options();
+  options.cuda_search = 1;
+  const Images images = make_images(64, every_layer().input);
+  const Context context = make_cuda(options);
+  take_calls();
+  Training training(context.get(), every_layer(), images);
+  EXPECT_EQ((Calls{{"cudnnFind", 6}}), take_calls());
+  training.step(0, 64);
+  Calls expected = {{"cudnnConvolutionForward float32 algorithm 0", 2},
+                    {"cudnnConvolutionBackwardFilter float32 algorithm 1", 2},
+                    {"cudnnConvolutionBackwardData float32 algorithm 1", 2}};
+  EXPECT_EQ(with_cublas(expected), take_calls());
+  const Network again(context.get(), every_layer());
+  EXPECT_EQ(Calls(), take_calls());
+}
+
+TEST(CudaLibraries, LeaveToTheOwnKernelsWhatTheyCannotDo) {
+  adn_context_options options = deterministic_options();
+  options.cuda_workspace_limit = 1;
+  const Layers layers = every_layer();
+  Random random(14);
+  const Floats input = random.reals(9 * layers.input.count());
+  const std::vector<int32_t> labels = random.labels(9, 7);
+  const Context cpu = make_context(), cuda = make_cuda(options);
+  take_calls();
+  const Pass expected = run_pass(cpu.get(), layers, input, labels),
+             actual = run_pass(cuda.get(), layers, input, labels);
+  const Calls calls = take_calls();
+  expect_close(expected.logits, actual.logits, kPassTolerance, "logits");
+  for (size_t i = 0; i < expected.gradients.size(); ++i) {
+    expect_close(expected.gradients[i], actual.gradients[i], kPassTolerance, "gradient " + std::to_string(i));
+  }
+  if (!have_libraries()) return;
+  EXPECT_EQ(1u, calls.count("cudnnConvolutionForward float32 algorithm 0"));
+  for (const auto& [call, count] : calls) EXPECT_EQ(std::string::npos, call.find("Backward")) << call;
+  expect_text(info_of(cuda).libraries, {"; cuDNN 9.1.0, not for all layers: no algorithm"});
+}
+
+// cuDNN aborts the process when it misses one of its parts.
+TEST(CudaLibraries, AMissingPartIsAReason) {
+  const char* folder = std::getenv("ADADELTA_CUDA_LIBRARY_PATH");
+  if (folder == nullptr || std::string(folder).find("missing_part") == std::string::npos) {
+    GTEST_SKIP() << "no part is missing here";
+  }
+  EXPECT_EQ(Calls(), library_calls(cuda_options(), small_network()));
+  const adn_context_info info = info_of(make_cuda());
+  EXPECT_EQ(0, info.cudnn_version);
+  expect_text(info.libraries,
+              {"; cuDNN not used: libcudnn_cnn.so.9: cannot open shared object file", "libcudnn.so.8: "});
 }
 
 TEST(CudaLibraries, AreLeftAloneWhereTheOwnKernelsAreAskedFor) {
   adn_context_options options = cuda_options();
   options.cuda_own_kernels = 1;
-  EXPECT_TRUE(library_calls(options, small_network()).empty());
+  EXPECT_EQ(Calls(), library_calls(options, small_network()));
   const adn_context_info info = info_of(make_with_own_kernels());
   EXPECT_EQ(0, info.cublas_version);
-  expect_text(info.libraries, {"; cuBLAS not used: only the own kernels were asked for"});
+  EXPECT_EQ(0, info.cudnn_version);
+  expect_text(info.libraries, {"; cuBLAS not used: only the own kernels were asked for",
+                               "; cuDNN not used: only the own kernels were asked for"});
 }
 
 // TF32 keeps 10 bits of a number's 23.
@@ -389,7 +500,7 @@ TEST(CudaLibraries, Tf32RoundsOnlyWhereItIsAskedFor) {
 
 TEST(CudaLibraries, GiveTheSameBitsEachTime) {
   const Images images = make_images(40, {1, 12, 12});
-  const Context context = make_cuda();
+  const Context context = make_cuda(deterministic_options());
   Training first(context.get(), small_network(), images), second(context.get(), small_network(), images);
   expect_same_bits(first.epoch(40, 16), second.epoch(40, 16), "losses");
   expect_same_bits(first.network.values(), second.network.values(), "parameter");
@@ -399,7 +510,7 @@ TEST(CudaLibraries, GiveTheSameBitsEachTime) {
 
 TEST(CudaBackend, GraphsGiveTheSameBitsThroughChangesOfLrAndBatch) {
   const Images images = make_images(40, {1, 12, 12});
-  const Context with = make_cuda(), without = make_without_graph();
+  const Context with = make_cuda(deterministic_options()), without = make_without_graph();
   Training graph(with.get(), small_network(), images), plain(without.get(), small_network(), images);
   const uint64_t before = cudasim::counts().graph_launches;
   for (const double lr : {1.0, 0.5, 0.0, 2.0}) {
@@ -444,7 +555,7 @@ TEST(CudaBackend, AStepWithoutGraphDoesNotWait) {
 
 TEST(CudaBackend, AnOptimizerMadeAnewIsSeenByTheGraph) {
   const Images images = make_images(16, {1, 12, 12});
-  const Context with = make_cuda(), without = make_without_graph();
+  const Context with = make_cuda(deterministic_options()), without = make_without_graph();
   Training graph(with.get(), small_network(), images), plain(without.get(), small_network(), images);
   for (Training* training : {&graph, &plain}) {
     for (int i = 0; i < 3; ++i) training->step(0, 16);
@@ -561,9 +672,9 @@ TEST(CudaBackend, WorksOnMemoryAndAStreamOfTheCallers) {
 
 TEST(CudaBackend, TheLegacyStreamServesAsTheCallers) {
   const Images images = make_images(16, {1, 12, 12});
-  adn_context_options options = cuda_options();
+  adn_context_options options = deterministic_options();
   options.cuda_stream_external = cudaStreamLegacy;
-  const Context legacy = make_cuda(options), own = make_cuda();
+  const Context legacy = make_cuda(options), own = make_cuda(deterministic_options());
   Training expected(own.get(), small_network(), images), actual(legacy.get(), small_network(), images);
   for (int i = 0; i < 3; ++i) {
     expected.step(0, 16);
@@ -612,7 +723,9 @@ adn_status use_everything(std::string* message) {
   static const Images images = make_images(3, {1, 6, 6});
   static const Layers layers = Layers({1, 6, 6}).conv(2, 3).max_pool(2).relu().flatten().dropout(0.5f).linear(10);
   static const Floats input = Random(51).reals(3 * 36);
-  const adn_context_options options = cuda_options();
+  adn_context_options options = cuda_options();
+  options.cuda_search = 1;
+  options.cuda_workspace_limit = 1 << 16;
   const adn_network_options network_settings = network_options(layers.input);
   const uint64_t shape[] = {1, 6, 6};
   const uint32_t indices[] = {0, 1, 2};

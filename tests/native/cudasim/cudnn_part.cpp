@@ -1,0 +1,1 @@
+// A part of cuDNN, which is opened and does nothing.
