@@ -1,4 +1,4 @@
-// Executes a plan on a GPU with the project's kernels. Values lie row-major in the arena, [image][channel][height][width].
+// Executes a plan on a GPU. Values lie row-major in the arena, [image][channel][height][width].
 #pragma once
 
 #include "cuda/kernels.h"
