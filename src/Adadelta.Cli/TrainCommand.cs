@@ -96,17 +96,55 @@ internal static class TrainCommand
         RunSettings settings, LearningRateSchedule rates, RunCheckpoint? checkpoint, string? dataChoice, string? dataDir,
         Device device, int threads, string? networkFile, OutputFolder output, int checkpointSteps, bool plain)
     {
+        using StopSignal stop = new();
+        LossHistory history;
+        try
+        {
+            history = Train(
+                settings, rates, checkpoint, dataChoice, dataDir, device, threads, networkFile, output, checkpointSteps, plain,
+                stop.Token);
+        }
+        catch (TrainingDivergedException e)
+        {
+            // The losses show how it came about; the weights are of no use to anyone.
+            WriteHistory(e.History, output);
+            throw;
+        }
+
+        if (history.Steps.Count == 0)
+        {
+            Console.WriteLine("Stopped before the first step; nothing to save");
+            return ExitCode.Stopped;
+        }
+
+        WriteHistory(history, output);
+
+        if (history.Epochs.Count > 0 && history.Epochs[^1] is { TestAccuracy: { } accuracy, TestLoss: { } loss })
+        {
+            Console.WriteLine(Invariant($"Accuracy: {100 * accuracy:0.00} %"));
+            Console.WriteLine(Invariant($"Test loss: {loss:0.0000}"));
+        }
+
+        Console.WriteLine($"Written to {output.Path}: steps.csv, epochs.csv, loss.png, loss.svg, run.json, checkpoint.safetensors, model.safetensors");
+        return history.Cancelled ? ExitCode.Stopped : ExitCode.Ok;
+    }
+
+    /// <summary>Everything that needs the images and the network, which are out of reach when this returns.</summary>
+    private static LossHistory Train(
+        RunSettings settings, LearningRateSchedule rates, RunCheckpoint? checkpoint, string? dataChoice, string? dataDir,
+        Device device, int threads, string? networkFile, OutputFolder output, int checkpointSteps, bool plain,
+        CancellationToken stop)
+    {
         // What can be refused is refused first, the cheapest first: options, network file, folder, library, data.
         RunData? known = checkpoint?.Plan.Data;
         DataSource.Check(dataChoice ?? known?.Choice, dataDir);
         NetworkDefinition definition = DefineNetwork(checkpoint, networkFile);
         output.Prepare();
-        using StopSignal stop = new();
         DateTimeOffset started = DateTimeOffset.Now;
         using ComputeContext context = ComputeContext.Create(device, threads);
         DataSource data = DataSource.Open(
             dataChoice ?? known?.Choice, dataDir, known is { Choice: DataSource.Mnist } ? [known.Source] : null, settings.Limit,
-            stop.Token);
+            stop);
         RunData runData = RunData.Of(data);
         checkpoint?.Check(runData);
         definition = definition.For(data.Split.Train.Shape, data.Split.Train.Classes);
@@ -159,28 +197,18 @@ internal static class TrainCommand
             Console.WriteLine($"Resumed: {checkpoint.Path}, epoch {history.Steps[^1].Epoch} after step {history.Steps[^1].Step}");
         }
 
-        try
+        if (plain || !LiveDisplay.IsPossible)
         {
-            if (plain || !LiveDisplay.IsPossible)
-            {
-                Train(new PlainLines(Console.Out));
-            }
-            else
-            {
-                LiveDisplay.Run(Train);
-            }
+            RunEpochs(new PlainLines(Console.Out));
         }
-        catch (TrainingDivergedException e)
+        else
         {
-            // The losses show how it came about; the weights are of no use to anyone.
-            WriteHistory(e.History, output);
-            throw;
+            LiveDisplay.Run(RunEpochs);
         }
 
         if (history.Steps.Count == 0)
         {
-            Console.WriteLine("Stopped before the first step; nothing to save");
-            return ExitCode.Stopped;
+            return history;
         }
 
         Console.WriteLine(history.Cancelled
@@ -191,21 +219,11 @@ internal static class TrainCommand
         new RunFile(
             RunVersions.Current, started, settings, runDevice, runData, networkJson.RootElement, RunResults.Of(history))
             .Write(output.Run);
+        return history;
 
-        WriteHistory(history, output);
-
-        if (history.Epochs.Count > 0 && history.Epochs[^1] is { TestAccuracy: { } accuracy, TestLoss: { } loss })
+        void RunEpochs(IProgress<TrainingProgress> progress)
         {
-            Console.WriteLine(Invariant($"Accuracy: {100 * accuracy:0.00} %"));
-            Console.WriteLine(Invariant($"Test loss: {loss:0.0000}"));
-        }
-
-        Console.WriteLine($"Written to {output.Path}: steps.csv, epochs.csv, loss.png, loss.svg, run.json, checkpoint.safetensors, model.safetensors");
-        return history.Cancelled ? ExitCode.Stopped : ExitCode.Ok;
-
-        void Train(IProgress<TrainingProgress> progress)
-        {
-            foreach (EpochResult _ in trainer.Epochs(data.Split.Train, settings.Epochs, history, progress, stop.Token))
+            foreach (EpochResult _ in trainer.Epochs(data.Split.Train, settings.Epochs, history, progress, stop))
             {
             }
         }
@@ -220,6 +238,9 @@ internal static class TrainCommand
 
     private static void WriteHistory(LossHistory history, OutputFolder output)
     {
+        // The plot's memory is not the collector's: nothing but this makes it give the images' back before, and the plot would
+        // come on top of them.
+        GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive, blocking: true, compacting: true);
         history.WriteStepsCsv(output.Steps);
         history.WriteEpochsCsv(output.Epochs);
         if (history.Steps.Count > 0)

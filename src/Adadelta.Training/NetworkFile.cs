@@ -35,7 +35,7 @@ public static class NetworkFile
     }
 
     internal static IEnumerable<SafeTensor> Tensors(Network network) =>
-        network.Parameters.Select(p => new SafeTensor(p.Name, [.. p.Value.Shape], p.Value.ToArray()));
+        network.Parameters.Select(p => new SafeTensor(p.Name, SafeTensors.Float32, [.. p.Value.Shape], p.Value.ToBytes()));
 
     /// <summary>Checks that tensors are a network's parameters.</summary>
     /// <returns>What sets the parameters.</returns>

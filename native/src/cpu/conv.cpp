@@ -1,8 +1,9 @@
 #include "cpu/conv.h"
 
 #include <algorithm>
+#include <cstdint>
+#include <cstdlib>
 #include <cstring>
-#include <new>
 #include <utility>
 
 #include "core/error.h"
@@ -17,6 +18,7 @@ constexpr int64_t kTasks = 16;
 constexpr int64_t kParts = 8;
 // What a forward task computes before its epilogue takes it on: half of a small second-level cache.
 constexpr int64_t kBandFloats = 16 * 1024;
+constexpr uintptr_t kCacheLine = 64;
 // Rows that make a matrix product worth the reading of its weights.
 constexpr int64_t kEnoughRows = 64;
 // Steps of a weight gradient between two visits to its sums in memory.
@@ -30,18 +32,24 @@ int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 }  // namespace
 
+// calloc, since the system's fresh pages are zero already: clearing them here would touch all of them before the first step, and
+// those that no batch comes to stay with the system. The block's own address stands before its first cache line.
 Floats::Floats(uint64_t count) : count_(count) {
   if (count == 0) return;
-  data_ = static_cast<float*>(::operator new (count * sizeof(float), std::align_val_t{64}, std::nothrow));
-  if (data_ == nullptr) {
+  void* const block = std::calloc(count + 2 * kCacheLine / sizeof(float), sizeof(float));
+  if (block == nullptr) {
     fail(ADN_STATUS_OUT_OF_MEMORY, "out of memory: %llu bytes", static_cast<unsigned long long>(count * sizeof(float)));
   }
-  std::memset(data_, 0, count * sizeof(float));
+  const uintptr_t first = reinterpret_cast<uintptr_t>(block) + sizeof(void*) + kCacheLine - 1;
+  data_ = reinterpret_cast<float*>(first / kCacheLine * kCacheLine);
+  reinterpret_cast<void**>(data_)[-1] = block;
 }
 
 Floats::~Floats() { free(data_); }
 
-void Floats::free(float* data) { ::operator delete (data, std::align_val_t{64}); }
+void Floats::free(float* data) {
+  if (data != nullptr) std::free(reinterpret_cast<void**>(data)[-1]);
+}
 
 float* Floats::release() {
   count_ = 0;
