@@ -16,8 +16,8 @@ namespace {
 constexpr int64_t kTasks = 16;
 // Parts that a weight gradient is summed in: one for each run of images.
 constexpr int64_t kParts = 8;
-// What a forward task computes before its epilogue takes it on: half of a small second-level cache.
-constexpr int64_t kBandFloats = 16 * 1024;
+// What a forward task computes before its epilogue takes it on: as much as a first-level cache holds.
+constexpr int64_t kBandFloats = 8 * 1024;
 constexpr uintptr_t kCacheLine = 64;
 // Rows that make a matrix product worth the reading of its weights.
 constexpr int64_t kEnoughRows = 64;
@@ -91,8 +91,7 @@ Conv::Conv(const adn_op& op, const Kernels& kernels, uint64_t max_batch_size, bo
 
   taps_ = kernel_height * kernel_width;
   depth_ = taps_ * channels_;
-  weight_channels_ = channels_;
-  weight_taps_ = taps_;
+  same_order_ = taps_ == 1 || channels_ == 1;
   weight_order_.resize(static_cast<size_t>(depth_));
   for (int64_t k = 0; k < depth_; ++k) {
     weight_order_[static_cast<size_t>(k % channels_ * taps_ + k / channels_)] = k;
@@ -114,6 +113,8 @@ Conv::Conv(const adn_op& op, const Kernels& kernels, uint64_t max_batch_size, bo
   conv_pixels_ = conv_height_ * conv_width_;
   out_size_ = pooled_height_ * pooled_width_ * out_channels_;
   exact_cover_ = taps_ == 1 && stride_y == 1 && stride_x == 1 && pad_y_ == 0 && pad_x_ == 0;
+  linear_ = exact_cover_ && conv_pixels_ == 1;
+  for (int64_t o = 0; linear_ && o < out_channels_; ++o) dy_columns_.push_back(o);
 
   for (int64_t ky = 0; ky < kernel_height; ++ky) {
     for (int64_t kx = 0; kx < kernel_width; ++kx) {
@@ -170,7 +171,7 @@ Conv::Conv(const adn_op& op, const Kernels& kernels, uint64_t max_batch_size, bo
   if (input_gradient) {
     backward_weights_ = Floats(static_cast<uint64_t>(taps_ * in_panels_ * out_channels_ * panel_));
   }
-  parts_ = Floats(static_cast<uint64_t>(max_parts_ * panels_ * depth_ * panel_));
+  if (!linear_) parts_ = Floats(static_cast<uint64_t>(max_parts_ * panels_ * depth_ * panel_));
   bias_parts_ = Floats(static_cast<uint64_t>(max_parts_ * out_step_));
   if (pool_) winners_.resize(static_cast<size_t>(batch * out_size_));
 
@@ -179,7 +180,8 @@ Conv::Conv(const adn_op& op, const Kernels& kernels, uint64_t max_batch_size, bo
   const int64_t band = std::max(band_images_ * conv_pixels_, band_rows_ * conv_width_) * out_step_;
   const int64_t dy = block_images_ * conv_pixels_ * out_step_;
   const int64_t backward_images = (pads ? block_images_ + 1 : 0) * padded_size_;
-  scratch_floats_ = static_cast<uint64_t>(std::max(forward_images + band, dy + backward_images) + kSlack);
+  const int64_t linear = linear_ ? batch * panel_ : 0;
+  scratch_floats_ = static_cast<uint64_t>(std::max({forward_images + band, dy + backward_images, linear}) + kSlack);
   if (ever_by_matrix) {
     shared_floats_ =
         static_cast<uint64_t>(matrix_images * (conv_pixels_ * out_step_ + (pads ? padded_size_ : 0)) + kSlack);
@@ -215,18 +217,18 @@ void Conv::pack(ThreadPool& pool, const float* weight, bool backward) {
   pool.run(row_tasks, [&](int64_t task, uint32_t) {
     for (int64_t o = task * out_channels_ / row_tasks; o < (task + 1) * out_channels_ / row_tasks; ++o) {
       const float* from = weight + o * depth_;
-      // A row of PyTorch's weight is [channel][tap]; the passes' channels run through its taps first where they see one pixel.
-      for (int64_t tap = 0; tap < weight_taps_; tap += kRun) {
-        const int64_t taps = std::min(kRun, weight_taps_ - tap);
-        for (int64_t channel = 0; channel < weight_channels_; channel += kMaxPanel) {
-          const int64_t count = std::min(kMaxPanel, weight_channels_ - channel);
+      if (taps_ == 1) {
+        put_row(from, 0, 0, channels_, o);
+        continue;
+      }
+      // A row of PyTorch's weight is [channel][tap].
+      for (int64_t tap = 0; tap < taps_; tap += kRun) {
+        const int64_t taps = std::min(kRun, taps_ - tap);
+        for (int64_t channel = 0; channel < channels_; channel += kMaxPanel) {
+          const int64_t count = std::min(kMaxPanel, channels_ - channel);
           alignas(64) float turned[kRun * kMaxPanel];
-          const float* block = from + channel * weight_taps_ + tap;
-          if (weight_taps_ > 1) kernels_->transpose(turned, kMaxPanel, block, weight_taps_, count, taps);
-          for (int64_t t = 0; t < taps; ++t) {
-            const int64_t k = (tap + t) * weight_channels_ + channel;
-            put_row(weight_taps_ > 1 ? turned + t * kMaxPanel : block, k / channels_, k % channels_, count, o);
-          }
+          kernels_->transpose(turned, kMaxPanel, from + channel * taps_ + tap, taps_, count, taps);
+          for (int64_t t = 0; t < taps; ++t) put_row(turned + t * kMaxPanel, tap + t, channel, count, o);
         }
       }
     }
@@ -361,6 +363,37 @@ void Conv::weight_gradient(const float* x, const float* dy, int64_t images, int6
   kernels_->gemm(g);
 }
 
+// One panel of columns of a linear layer's gradient by the weights, straight into its place. The panel's columns of x are brought
+// together first: the rows of x lie a page or some apart, and would push each other out of the cache.
+void Conv::linear_weight_gradient(const float* x, const float* dy, int64_t images, int64_t in_panel,
+                                  float* weight_gradient, float* scratch) const {
+  const int64_t first = in_panel * panel_, columns = std::min(panel_, depth_ - first);
+  const int64_t* order = weight_order_.data() + first;
+  for (int64_t image = 0; image < images; ++image) {
+    const float* from = x + image * depth_;
+    float* to = scratch + image * panel_;
+    if (same_order_) {
+      std::memcpy(to, from + first, static_cast<size_t>(columns) * sizeof(float));
+    } else {
+      for (int64_t i = 0; i < columns; ++i) to[i] = from[order[i]];
+    }
+  }
+  Gemm g = {};
+  g.a = dy;
+  g.rows = dy_columns_.data();
+  g.row_count = out_channels_;
+  g.segments = sweeps_.data();
+  g.segment_count = 1;
+  g.segment_length = images;
+  g.a_step = out_step_;
+  g.b = scratch;
+  g.b_step = panel_;
+  g.c = weight_gradient + first;
+  g.c_step = depth_;
+  g.columns = columns;
+  kernels_->gemm(g);
+}
+
 // Some channels (panels of them) of the gradient by the input.
 void Conv::data_gradient(const float* dy, int64_t images, int64_t first_panel, int64_t last_panel, float* x_gradient,
                          float* scratch) const {
@@ -374,15 +407,22 @@ void Conv::data_gradient(const float* dy, int64_t images, int64_t first_panel, i
   g.b_step = panel_;
   g.accumulate = !exact_cover_;
   if (exact_cover_) {
+    const bool direct = !linear_ || same_order_;
     g.a = dy;
     g.rows = dy_rows_.data();
     g.row_count = images * conv_pixels_;
-    g.c_rows = pixels_.data();
+    g.c_rows = direct ? pixels_.data() : nullptr;
+    g.c_step = panel_;
     for (int64_t panel = first_panel; panel < last_panel; ++panel) {
       g.b = backward_weights_.data() + panel * out_channels_ * panel_;
-      g.c = x_gradient + panel * panel_;
+      g.c = direct ? x_gradient + panel * panel_ : scratch;
       g.columns = std::min(panel_, channels_ - panel * panel_);
       kernels_->gemm(g);
+      if (direct) continue;
+      const int64_t* order = weight_order_.data() + panel * panel_;
+      for (int64_t image = 0; image < images; ++image) {
+        for (int64_t i = 0; i < g.columns; ++i) x_gradient[image * depth_ + order[i]] = scratch[image * panel_ + i];
+      }
     }
     return;
   }
@@ -416,10 +456,10 @@ void Conv::data_gradient(const float* dy, int64_t images, int64_t first_panel, i
   }
 }
 
-// Sums the parts in order and puts them into PyTorch's places.
+// Sums the parts in order and puts them into PyTorch's places, where a linear layer's gradient by the weights is already.
 void Conv::reduce(ThreadPool& pool, const Gradients& gradients, int64_t parts) {
   const int64_t part_step = panels_ * depth_ * panel_;
-  const int64_t blocks = divide_up(depth_, kRun), tasks = std::min(kTasks, panels_ * blocks);
+  const int64_t blocks = divide_up(depth_, kRun), tasks = linear_ ? 0 : std::min(kTasks, panels_ * blocks);
   pool.run(tasks, [&](int64_t task, uint32_t) {
     float sums[kRun * kMaxPanel];
     for (int64_t block = task * panels_ * blocks / tasks; block < (task + 1) * panels_ * blocks / tasks; ++block) {
@@ -488,12 +528,14 @@ void Conv::backward_by_matrix(ThreadPool& pool, const Scratch& scratch, const Gr
   const float* source = pads ? images_shared : x;
 
   const int64_t k_groups = std::min(depth_, divide_up(kTasks, panels_)), k_step = divide_up(depth_, k_groups);
-  const int64_t weight_tasks = panels_ * divide_up(depth_, k_step);
+  const int64_t weight_tasks = linear_ ? in_panels_ : panels_ * divide_up(depth_, k_step);
   const int64_t blocks = exact_cover_ ? 1 : batch, block = exact_cover_ ? batch : 1;
   const int64_t groups = std::min(in_panels_, divide_up(kTasks, blocks)), group_panels = divide_up(in_panels_, groups);
   const int64_t data_tasks = x_gradient != nullptr ? blocks * divide_up(in_panels_, group_panels) : 0;
   pool.run(1 + weight_tasks + data_tasks, [&](int64_t task, uint32_t thread) {
-    if (task < weight_tasks) {
+    if (task < weight_tasks && linear_) {
+      linear_weight_gradient(x, dy, batch, task, gradients.weight, scratch.threads + thread * scratch.stride);
+    } else if (task < weight_tasks) {
       const int64_t panel = task % panels_, k = task / panels_ * k_step;
       weight_gradient(source, dy, batch, panel, k, std::min(depth_, k + k_step), parts_.data(), false);
     } else if (task < weight_tasks + data_tasks) {

@@ -5,7 +5,11 @@
 //   backward data    dx[pixel + tap]  += sum over oc of dy[pixel][oc] * W[tap][oc][ic]   rows = pixels, steps = oc
 //   backward weights dW[k][oc]        += sum over pixels of x[pixel + k] * dy[pixel][oc] rows = k, steps = pixels
 //
-// where k runs over the kernel's taps and, within each, the input channels.
+// where k runs over the kernel's taps and, within each, the input channels. Of a linear layer PyTorch's weight and its gradient are
+// such matrices as they lie, so its backward passes work in PyTorch's order of k and turn nothing:
+//
+//   backward data    dx[image][k]      = sum over oc of dy[image][oc] * W[oc][k]         rows = images, steps = oc
+//   backward weights dW[oc][k]         = sum over images of dy[image][oc] * x[image][k]  rows = oc, steps = images
 #pragma once
 
 #include <vector>
@@ -72,6 +76,8 @@ class Conv {
   void make_dy(const float* out, const float* out_gradient, int64_t image, int64_t images, float* dy) const;
   void weight_gradient(const float* x, const float* dy, int64_t images, int64_t panel, int64_t first_k, int64_t last_k,
                        float* part, bool accumulate) const;
+  void linear_weight_gradient(const float* x, const float* dy, int64_t images, int64_t in_panel, float* weight_gradient,
+                              float* scratch) const;
   void data_gradient(const float* dy, int64_t images, int64_t first_panel, int64_t last_panel, float* x_gradient,
                      float* scratch) const;
   void put_row(const float* from, int64_t tap, int64_t first, int64_t count, int64_t out_channel);
@@ -95,14 +101,16 @@ class Conv {
   int64_t in_panels_;
   int64_t image_size_, padded_size_, conv_pixels_, out_size_;
   bool exact_cover_;  // every input pixel meets exactly one tap of one output pixel
+  bool linear_;       // a linear layer: one output pixel, and a kernel that covers the image
 
-  std::vector<int64_t> pixels_;            // place of each output pixel's window in the padded image; several images
-  std::vector<int64_t> dy_rows_;           // place of each output pixel in dy; as many
-  std::vector<int64_t> tap_places_;        // of each tap relative to the window
-  std::vector<int64_t> depth_places_;      // of each k relative to the window
-  int64_t weight_channels_, weight_taps_;  // of PyTorch's weight: the passes may see one pixel of more channels
-  std::vector<int64_t> weight_order_;      // the k of each element of a row of PyTorch's weight
-  std::vector<int64_t> runs_;              // forward: starts of the runs of k that lie side by side in the image
+  std::vector<int64_t> pixels_;        // place of each output pixel's window in the padded image; several images
+  std::vector<int64_t> dy_rows_;       // place of each output pixel in dy; as many
+  std::vector<int64_t> tap_places_;    // of each tap relative to the window
+  std::vector<int64_t> depth_places_;  // of each k relative to the window
+  std::vector<int64_t> weight_order_;  // the k of each element of a row of PyTorch's weight
+  bool same_order_;                    // it is its place
+  std::vector<int64_t> dy_columns_;    // linear: place of each out channel in a row of dy
+  std::vector<int64_t> runs_;          // forward: starts of the runs of k that lie side by side in the image
   int64_t run_length_;
   std::vector<int64_t> sweeps_;  // backward weights: starts of the runs of output pixels at equal steps; several images
   int64_t sweep_length_, sweep_step_, sweeps_per_image_;

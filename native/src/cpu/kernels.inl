@@ -101,13 +101,6 @@ void gemm(const Gemm& g) {
 // ---- Epilogue of a convolution ---------------------------------------------------------------------------------------
 // Written once for a vector of channels and, in the channels left over, for one.
 
-typedef uint8_t Bytes __attribute__((vector_size(kLanes)));
-
-template <class T>
-constexpr int64_t lanes_of = kLanes;
-template <>
-constexpr int64_t lanes_of<float> = 1;
-
 template <class T>
 T load_as(const float* p);
 template <>
@@ -131,24 +124,37 @@ inline float splat<float>(float x) {
   return x;
 }
 
-// Numbers below 256, kept as bytes.
+// Places in a pool's window, kept as bytes. They go through integers as wide as a float: GCC turns a vector of floats into one of
+// bytes element by element.
+typedef uint8_t Bytes __attribute__((vector_size(kLanes)));
+typedef int32_t Integers __attribute__((vector_size(4 * kLanes)));
+
 template <class T>
-T load_bytes(const uint8_t* p);
+struct PlaceOf {
+  using Type = Integers;
+};
 template <>
-inline V load_bytes<V>(const uint8_t* p) {
+struct PlaceOf<float> {
+  using Type = int32_t;
+};
+
+template <class T>
+T load_places(const uint8_t* p);
+template <>
+inline Integers load_places<Integers>(const uint8_t* p) {
   Bytes bytes;
   __builtin_memcpy(&bytes, p, kLanes);
-  return __builtin_convertvector(bytes, V);
+  return __builtin_convertvector(bytes, Integers);
 }
 template <>
-inline float load_bytes<float>(const uint8_t* p) {
+inline int32_t load_places<int32_t>(const uint8_t* p) {
   return *p;
 }
-inline void store_bytes(uint8_t* p, V x) {
+inline void store_places(uint8_t* p, Integers x) {
   const Bytes bytes = __builtin_convertvector(x, Bytes);
   __builtin_memcpy(p, &bytes, kLanes);
 }
-inline void store_bytes(uint8_t* p, float x) { *p = static_cast<uint8_t>(x); }
+inline void store_places(uint8_t* p, int32_t x) { *p = static_cast<uint8_t>(x); }
 
 // NaN stays NaN, as in PyTorch.
 template <class T>
@@ -161,20 +167,21 @@ inline T relu_of(T x) {
 template <class T, bool kReluBefore>
 inline void pool_window(const Epilogue& e, const float* window, int64_t c, float* out, uint8_t* winner) {
   const T bias = e.bias != nullptr ? load_as<T>(e.bias + c) : splat<T>(0.0f);
-  T best = splat<T>(-__builtin_inff()), index = splat<T>(0.0f);
-  float place = 0.0f;
+  T best = splat<T>(-__builtin_inff());
+  typename PlaceOf<T>::Type index = {};
+  int32_t place = 0;
   for (int64_t dy = 0; dy < e.pool_height; ++dy) {
     const float* x = window + dy * e.width * e.x_step + c;
-    for (int64_t dx = 0; dx < e.pool_width; ++dx, place += 1.0f, x += e.x_step) {
+    for (int64_t dx = 0; dx < e.pool_width; ++dx, ++place, x += e.x_step) {
       T v = load_as<T>(x) + bias;
       if (kReluBefore) v = relu_of(v);
       const auto take = (v > best) | (v != v);
       best = take ? v : best;
-      index = take ? splat<T>(place) : index;
+      index = take ? place + typename PlaceOf<T>::Type{} : index;
     }
   }
   store(out + c, e.relu ? relu_of(best) : best);
-  if (winner != nullptr) store_bytes(winner + c, index);
+  if (winner != nullptr) store_places(winner + c, index);
 }
 
 template <bool kReluBefore>
@@ -224,12 +231,13 @@ inline T through_relu(const EpilogueGradient& e, int64_t place) {
 // Writes the gradient to the window's winner and zero to its other elements.
 template <class T>
 inline void unpool_window(const EpilogueGradient& e, float* window, int64_t place, int64_t c) {
-  const T gradient = through_relu<T>(e, place), index = load_bytes<T>(e.winner + place), zero = splat<T>(0.0f);
-  float element = 0.0f;
+  const T gradient = through_relu<T>(e, place), zero = splat<T>(0.0f);
+  const auto index = load_places<typename PlaceOf<T>::Type>(e.winner + place);
+  int32_t element = 0;
   for (int64_t dy = 0; dy < e.pool_height; ++dy) {
     float* x = window + dy * e.width * e.x_step + c;
-    for (int64_t dx = 0; dx < e.pool_width; ++dx, element += 1.0f, x += e.x_step) {
-      store(x, index == splat<T>(element) ? gradient : zero);
+    for (int64_t dx = 0; dx < e.pool_width; ++dx, ++element, x += e.x_step) {
+      store(x, index == element ? gradient : zero);
     }
   }
 }
