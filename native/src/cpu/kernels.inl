@@ -1,6 +1,9 @@
 // The kernels' one source, included by a file for each instruction set, which defines
 //   V                        a vector of kLanes floats, with + - * and indexing
 //   load, store, broadcast   unaligned
+//   Integers                 a vector of kLanes int32_t
+//   load_places              kLanes bytes as Integers
+//   store_places             and back: numbers below 256
 //   multiply_add(a, b, c)    a * b + c, fused where the CPU can
 //   kTileRows[1], [2]        rows of the largest register tile that is 1 or 2 vectors wide
 // Everything here has internal linkage: see native/CMakeLists.txt.
@@ -124,11 +127,7 @@ inline float splat<float>(float x) {
   return x;
 }
 
-// Places in a pool's window, kept as bytes. They go through integers as wide as a float: GCC turns a vector of floats into one of
-// bytes element by element.
-typedef uint8_t Bytes __attribute__((vector_size(kLanes)));
-typedef int32_t Integers __attribute__((vector_size(4 * kLanes)));
-
+// Places in a pool's window, kept as bytes.
 template <class T>
 struct PlaceOf {
   using Type = Integers;
@@ -137,23 +136,7 @@ template <>
 struct PlaceOf<float> {
   using Type = int32_t;
 };
-
-template <class T>
-T load_places(const uint8_t* p);
-template <>
-inline Integers load_places<Integers>(const uint8_t* p) {
-  Bytes bytes;
-  __builtin_memcpy(&bytes, p, kLanes);
-  return __builtin_convertvector(bytes, Integers);
-}
-template <>
-inline int32_t load_places<int32_t>(const uint8_t* p) {
-  return *p;
-}
-inline void store_places(uint8_t* p, Integers x) {
-  const Bytes bytes = __builtin_convertvector(x, Bytes);
-  __builtin_memcpy(p, &bytes, kLanes);
-}
+inline void load_places(int32_t& x, const uint8_t* p) { x = *p; }
 inline void store_places(uint8_t* p, int32_t x) { *p = static_cast<uint8_t>(x); }
 
 // NaN stays NaN, as in PyTorch.
@@ -232,7 +215,8 @@ inline T through_relu(const EpilogueGradient& e, int64_t place) {
 template <class T>
 inline void unpool_window(const EpilogueGradient& e, float* window, int64_t place, int64_t c) {
   const T gradient = through_relu<T>(e, place), zero = splat<T>(0.0f);
-  const auto index = load_places<typename PlaceOf<T>::Type>(e.winner + place);
+  typename PlaceOf<T>::Type index;
+  load_places(index, e.winner + place);
   int32_t element = 0;
   for (int64_t dy = 0; dy < e.pool_height; ++dy) {
     float* x = window + dy * e.width * e.x_step + c;
