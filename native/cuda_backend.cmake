@@ -10,6 +10,7 @@ add_library(
   src/cuda/device.cpp
   src/cuda/network.cpp
   src/cuda/optimizer.cpp
+  src/cuda/primary_context.cpp
   src/cuda/products.cpp
   src/cuda/vendor_library.cpp
   $<TARGET_OBJECTS:adadelta_cuda_kernels>)

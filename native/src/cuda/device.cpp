@@ -114,7 +114,17 @@ Device::Device(const adn_context_options& options) : index_(options.device_index
     fail(ADN_STATUS_INVALID_ARGUMENT,
          "options.device_index: %d, expected 0 <= device_index < %d, the CUDA devices here", index_, count);
   }
+  context_ = std::make_unique<PrimaryContext>(index_);
   const Use use(*this);
+  try {
+    open(options);
+  } catch (...) {
+    close();
+    throw;
+  }
+}
+
+void Device::open(const adn_context_options& options) {
   int runtime = 0, driver = 0;
   cudaDeviceProp properties = {};
   require_success(cudaGetDeviceProperties(&properties, index_), "cudaGetDeviceProperties");
@@ -141,25 +151,28 @@ Device::Device(const adn_context_options& options) : index_(options.device_index
 Device::~Device() {
   const Use use(*this, true);
   static_cast<void>(cudaStreamSynchronize(stream_));
+  close();
+}
+
+// While the context is current.
+void Device::close() {
   products_.reset();
   capture_stream_.reset();
   own_stream_.reset();
   pool_ = Pool();
 }
 
-Device::Use::Use(Device& device, bool even_lost) : lock_(device.mutex_) {
+Device::Use::Use(Device& device, bool even_lost) : lock_(device.mutex_), context_(*device.context_) {
   if (!even_lost && !device.lost_.empty()) {
     fail(ADN_STATUS_DEVICE_ERROR, "the context's device is lost since an earlier failure: %s", device.lost_.c_str());
   }
-  int former = -1;
-  if (cudaGetDevice(&former) != cudaSuccess) former = -1;
-  const cudaError_t error = cudaSetDevice(device.index_);
-  if (error != cudaSuccess && !even_lost) fail_call(error, "cudaSetDevice");
-  if (former != device.index_) former_ = former;
+  const cudaError_t error = context_.push();
+  if (error != cudaSuccess && !even_lost) fail_call(error, "cuCtxPushCurrent");
+  pushed_ = error == cudaSuccess;
 }
 
 Device::Use::~Use() {
-  if (former_ >= 0) static_cast<void>(cudaSetDevice(former_));
+  if (pushed_) context_.pop();
 }
 
 void Device::check(cudaError_t error, const char* call) {
@@ -202,7 +215,8 @@ void Device::copy(void* to, const void* from, uint64_t bytes) {
 
 void Device::check_external(const void* memory, uint64_t bytes) const {
   const auto refuse = [&](const void* address, const char* what) {
-    fail(ADN_STATUS_INVALID_ARGUMENT, "external memory: %p is %s, expected an address of CUDA device %d", address, what,
+    fail(ADN_STATUS_INVALID_ARGUMENT,
+         "external memory: %p is %s, expected an address of CUDA device %d in its primary context", address, what,
          index_);
   };
   const auto* last = static_cast<const unsigned char*>(memory) + (bytes > 0 ? bytes - 1 : 0);
@@ -211,13 +225,15 @@ void Device::check_external(const void* memory, uint64_t bytes) const {
     const cudaError_t error = cudaPointerGetAttributes(&attributes, address);
     if (error == cudaErrorInvalidValue) {
       static_cast<void>(cudaGetLastError());
-      refuse(address, "not an address of the device's primary context");
+      refuse(address, "of no context");
     }
     require_success(error, "cudaPointerGetAttributes");
     if (attributes.type == cudaMemoryTypeUnregistered || attributes.type == cudaMemoryTypeHost) {
       refuse(address, "host memory");
     }
-    if (attributes.type == cudaMemoryTypeDevice && attributes.device != index_) refuse(address, "another device's");
+    if (attributes.type != cudaMemoryTypeDevice) continue;
+    if (attributes.device != index_) refuse(address, "another device's");
+    if (context_->is_foreign(address)) refuse(address, "another context's");
   }
 }
 

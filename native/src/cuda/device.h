@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "adadelta/backend.h"
+#include "cuda/primary_context.h"
 #include "cuda/vendor_library.h"
 
 namespace adn::cuda {
@@ -78,7 +79,8 @@ class Device {
 
    private:
     std::lock_guard<std::mutex> lock_;
-    int former_ = -1;
+    const PrimaryContext& context_;
+    bool pushed_;
   };
 
   // The result of a call that put work on the stream or waited for it. Nobody knows what has been done when it failed, and
@@ -123,6 +125,8 @@ class Device {
   void info(adn_context_info& info) const;
 
  private:
+  void open(const adn_context_options& options);
+  void close();
   [[noreturn]] void lose(const std::string& why);
   void begin_capture();
   void abandon_capture() noexcept;
@@ -133,6 +137,7 @@ class Device {
   std::mutex mutex_;
   std::string lost_;  // why, "" while it is not
   std::string name_, architecture_, libraries_;
+  std::unique_ptr<PrimaryContext> context_;
   StreamHandle own_stream_, capture_stream_;
   cudaStream_t stream_ = nullptr, capturing_ = nullptr;
   Pool pool_;

@@ -71,10 +71,12 @@ namespace {
 
 constexpr size_t kDeviceBytes = size_t{8} << 30;
 thread_local cudaError_t last_error = cudaSuccess;
+thread_local std::vector<void*> contexts;  // the last one is current
 
 struct Runtime {
   std::recursive_mutex mutex;
   std::map<uintptr_t, size_t> device, host;
+  std::map<uintptr_t, void*> owners;  // contexts of device memory, other than the primary one
   std::set<cudaStream_t> streams;
   std::set<cudaEvent_t> events;
   std::set<cudaGraph_t> graphs;
@@ -227,6 +229,15 @@ cudaError_t begin_call(const char* name) {
   return note(r.fail_with);
 }
 
+void* primary_context() { return &runtime(); }
+
+void* current_context() { return contexts.empty() ? nullptr : contexts.back(); }
+
+void set_current_context(void* context) {
+  if (!contexts.empty()) contexts.pop_back();
+  if (context != nullptr) contexts.push_back(context);
+}
+
 cudaError_t enqueue(cudaStream_t stream, std::function<void()> work) {
   Runtime& r = runtime();
   const std::lock_guard lock(r.mutex);
@@ -358,6 +369,70 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int dev
   return note(cudaErrorInvalidValue);
 }
 
+namespace {
+
+cudaError_t cuDeviceGet(int* device, int ordinal) {
+  ADN_CUDASIM_CALL();
+  if (ordinal < 0 || ordinal >= r.device_count) return cudaErrorInvalidDevice;
+  *device = ordinal;
+  return cudaSuccess;
+}
+
+cudaError_t cuDevicePrimaryCtxRetain(void** context, int) {
+  ADN_CUDASIM_CALL();
+  *context = cudasim::primary_context();
+  ++r.counts.retained_contexts;
+  return cudaSuccess;
+}
+
+cudaError_t cuDevicePrimaryCtxRelease(int) {
+  ADN_CUDASIM_CALL();
+  --r.counts.retained_contexts;
+  return cudaSuccess;
+}
+
+cudaError_t cuCtxPushCurrent(void* context) {
+  ADN_CUDASIM_CALL();
+  contexts.push_back(context);
+  return cudaSuccess;
+}
+
+cudaError_t cuCtxPopCurrent(void** context) {
+  ADN_CUDASIM_CALL();
+  if (contexts.empty()) return cudaErrorDeviceUninitialized;
+  *context = contexts.back();
+  contexts.pop_back();
+  return cudaSuccess;
+}
+
+// Of the attributes the context alone.
+cudaError_t cuPointerGetAttribute(void* value, int attribute, unsigned long long pointer) {
+  ADN_CUDASIM_CALL();
+  const auto address = static_cast<uintptr_t>(pointer);
+  if (attribute != 1 || room(r.device, reinterpret_cast<const void*>(address)) == 0) return cudaErrorInvalidValue;
+  const auto allocation = std::prev(r.device.upper_bound(address));
+  const auto owner = r.owners.find(allocation->first);
+  *static_cast<void**>(value) = owner != r.owners.end() ? owner->second : cudasim::primary_context();
+  return cudaSuccess;
+}
+
+}  // namespace
+
+cudaError_t cudaGetDriverEntryPoint(const char* symbol, void** function, unsigned long long) {
+  ADN_CUDASIM_CALL();
+  *function = nullptr;
+#define ADN_CUDASIM_DRIVER(name) \
+  if (std::strcmp(symbol, #name) == 0) *function = reinterpret_cast<void*>(&name)
+  ADN_CUDASIM_DRIVER(cuDeviceGet);
+  ADN_CUDASIM_DRIVER(cuDevicePrimaryCtxRetain);
+  ADN_CUDASIM_DRIVER(cuDevicePrimaryCtxRelease);
+  ADN_CUDASIM_DRIVER(cuCtxPushCurrent);
+  ADN_CUDASIM_DRIVER(cuCtxPopCurrent);
+  ADN_CUDASIM_DRIVER(cuPointerGetAttribute);
+#undef ADN_CUDASIM_DRIVER
+  return cudaSuccess;
+}
+
 cudaError_t cudaDeviceSynchronize() {
   ADN_CUDASIM_CALL();
   if (const cudaError_t error = refuse_in_capture(); error != cudaSuccess) return error;
@@ -384,6 +459,7 @@ const char* cudaGetErrorName(cudaError_t error) {
     ADN_CUDASIM_NAME(cudaErrorInsufficientDriver);
     ADN_CUDASIM_NAME(cudaErrorNoDevice);
     ADN_CUDASIM_NAME(cudaErrorInvalidDevice);
+    ADN_CUDASIM_NAME(cudaErrorDeviceUninitialized);
     ADN_CUDASIM_NAME(cudaErrorInvalidResourceHandle);
     ADN_CUDASIM_NAME(cudaErrorNotReady);
     ADN_CUDASIM_NAME(cudaErrorIllegalAddress);
@@ -428,6 +504,9 @@ cudaError_t cudaMalloc(void** memory, size_t bytes) {
   *memory = make_memory(r.device, bytes);
   if (*memory == nullptr) return note(cudaErrorMemoryAllocation);
   ASAN_POISON_MEMORY_REGION(*memory, bytes);
+  if (void* const owner = cudasim::current_context(); owner != nullptr && owner != cudasim::primary_context()) {
+    r.owners.emplace(reinterpret_cast<uintptr_t>(*memory), owner);
+  }
   r.counts.device_bytes += bytes;
   r.counts.device_bytes_high_water = std::max(r.counts.device_bytes_high_water, r.counts.device_bytes);
   return cudaSuccess;
@@ -443,6 +522,7 @@ cudaError_t cudaFree(void* memory) {
   drain_all();
   ASAN_UNPOISON_MEMORY_REGION(memory, it->second);
   r.counts.device_bytes -= it->second;
+  r.owners.erase(it->first);
   r.device.erase(it);
   std::free(memory);
   return cudaSuccess;

@@ -25,7 +25,8 @@ struct Counts {
   uint64_t graph_launches;
   uint64_t synchronizations;  // calls that make the host wait
   uint64_t calls;             // of any function that can fail
-  uint64_t library_objects;   // handles and descriptors of cuBLAS and cuDNN
+  uint64_t retained_contexts;
+  uint64_t library_objects;  // handles and descriptors of cuBLAS and cuDNN
 };
 Counts counts();
 
@@ -37,6 +38,12 @@ void set_device_count(int count);
 void fail_call(uint64_t n, cudaError_t error);
 // Name of the call that failed so, "" while none has.
 const char* failed_call();
+
+// The driver's contexts. The primary one of the only device is current where no other is; what is allocated belongs to the one that
+// is current.
+void* primary_context();
+void* current_context();  // NULL for none
+void set_current_context(void* context);
 
 // ---- For stand-ins of libraries that put work on streams, and for launches ---------------------------------------------
 

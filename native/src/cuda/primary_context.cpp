@@ -1,0 +1,56 @@
+#include "cuda/primary_context.h"
+
+#include "core/error.h"
+#include "cuda/device.h"
+
+namespace adn::cuda {
+namespace {
+
+constexpr int kContextOfPointer = 1;  // CU_POINTER_ATTRIBUTE_CONTEXT
+
+void require_success(cudaError_t error, const char* call) {
+  if (error != cudaSuccess) fail_call(error, call);
+}
+
+template <class Function>
+void find(Function& function, const char* name) {
+  void* found = nullptr;
+#if CUDART_VERSION >= 12050
+  // By the oldest version that all of them had their present form in.
+  const cudaError_t error = cudaGetDriverEntryPointByVersion(name, &found, 11000, cudaEnableDefault, nullptr);
+#else
+  const cudaError_t error = cudaGetDriverEntryPoint(name, &found, cudaEnableDefault);
+#endif
+  require_success(error, "cudaGetDriverEntryPoint");
+  if (found == nullptr) fail(ADN_STATUS_UNSUPPORTED, "NVIDIA's driver has no %s", name);
+  function = reinterpret_cast<Function>(found);
+}
+
+}  // namespace
+
+PrimaryContext::PrimaryContext(int device) {
+  find(driver_.get_device, "cuDeviceGet");
+  find(driver_.retain, "cuDevicePrimaryCtxRetain");
+  find(driver_.release, "cuDevicePrimaryCtxRelease");
+  find(driver_.push, "cuCtxPushCurrent");
+  find(driver_.pop, "cuCtxPopCurrent");
+  find(driver_.get_attribute, "cuPointerGetAttribute");
+  require_success(driver_.get_device(&device_, device), "cuDeviceGet");
+  require_success(driver_.retain(&context_, device_), "cuDevicePrimaryCtxRetain");
+}
+
+PrimaryContext::~PrimaryContext() { static_cast<void>(driver_.release(device_)); }
+
+void PrimaryContext::pop() const noexcept {
+  Context popped = nullptr;
+  static_cast<void>(driver_.pop(&popped));
+}
+
+bool PrimaryContext::is_foreign(const void* memory) const {
+  Context owner = nullptr;
+  const auto pointer = reinterpret_cast<unsigned long long>(memory);
+  const bool known = driver_.get_attribute(&owner, kContextOfPointer, pointer) == cudaSuccess;
+  return known && owner != nullptr && owner != context_;
+}
+
+}  // namespace adn::cuda
