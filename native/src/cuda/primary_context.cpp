@@ -16,13 +16,18 @@ template <class Function>
 void find(Function& function, const char* name) {
   void* found = nullptr;
 #if CUDART_VERSION >= 12050
-  // By the oldest version that all of them had their present form in.
+  // By the version that gave the last of them its present form.
   const cudaError_t error = cudaGetDriverEntryPointByVersion(name, &found, 11000, cudaEnableDefault, nullptr);
 #else
   const cudaError_t error = cudaGetDriverEntryPoint(name, &found, cudaEnableDefault);
 #endif
+  // Drivers older than the runtime answer so.
+  if (error == cudaErrorInvalidValue || (error == cudaSuccess && found == nullptr)) {
+    static_cast<void>(cudaGetLastError());
+    fail(ADN_STATUS_UNSUPPORTED, "NVIDIA's driver has no %s that fits CUDA %d.%d", name, CUDART_VERSION / 1000,
+         CUDART_VERSION % 1000 / 10);
+  }
   require_success(error, "cudaGetDriverEntryPoint");
-  if (found == nullptr) fail(ADN_STATUS_UNSUPPORTED, "NVIDIA's driver has no %s", name);
   function = reinterpret_cast<Function>(found);
 }
 

@@ -261,8 +261,9 @@ Images make_images(uint64_t count, Shape shape = {1, 28, 28}) {
 
 // A network in training on a data set of its context's.
 struct Training {
-  Training(adn_context* context, const Layers& layers, const Images& images, const AdadeltaSettings& settings = {})
-      : network(context, layers), optimizer(make_optimizer(context, network, settings)) {
+  Training(adn_context* context, const Layers& layers, const Images& images, const AdadeltaSettings& settings = {},
+           const NetworkSettings& network_settings = {})
+      : network(context, layers, network_settings), optimizer(make_optimizer(context, network, settings)) {
     const uint64_t shape[] = {images.shape.channels, images.shape.height, images.shape.width};
     adn_dataset* made = nullptr;
     check(adn_dataset_create(&made, context, images.pixels.data(), images.pixels.size(), images.labels.data(),
@@ -346,6 +347,7 @@ TEST(CudaBackend, HostBatchesGiveTheBitsOfTheDataset) {
 // ---- NVIDIA's libraries ----
 
 using Calls = std::map<std::string, int>;
+using Launches = std::map<std::string, uint64_t>;
 
 Calls take_calls() {
   Calls calls;
@@ -551,6 +553,40 @@ TEST(CudaBackend, AStepWithoutGraphDoesNotWait) {
   const cudasim::Counts after = cudasim::counts();
   EXPECT_EQ(0u, after.graph_launches - before.graph_launches);
   EXPECT_EQ(0u, after.synchronizations - before.synchronizations);
+}
+
+// The counts of docs/cuda-model.md.
+TEST(CudaBackend, LaunchesOfTheReferenceNetworksStep) {
+  const Images images = make_images(64);
+  const auto launches = [&](const adn_context_options& options) {
+    const Context context = make_cuda(options);
+    NetworkSettings settings;
+    settings.input_gradient = 0;
+    Training training(context.get(), reference_network(), images, {}, settings);
+    check(adn_context_synchronize(context.get()));
+    take_calls();
+    const Launches before = cudasim::launches_by_file();
+    training.step(0, 64);
+    check(adn_context_synchronize(context.get()));
+    Launches made = cudasim::launches_by_file();
+    for (const auto& [file, count] : before) {
+      if ((made[file] -= count) == 0) made.erase(file);
+    }
+    return made;
+  };
+  adn_context_options own = cuda_options();
+  own.cuda_own_kernels = 1;
+  Launches expected = {{"gather.cu", 1},    {"conv.cu", 18},         {"max_pool.cu", 4},
+                       {"bias_relu.cu", 1}, {"bias_gradient.cu", 5}, {"softmax_cross_entropy.cu", 2},
+                       {"adadelta.cu", 1}};
+  EXPECT_EQ(expected, launches(own));
+  if (!have_libraries()) return;
+  expected.erase("conv.cu");
+  expected["bias_relu.cu"] = 5;
+  EXPECT_EQ(expected, launches(cuda_options()));
+  uint64_t products = 0;
+  for (const auto& [call, count] : take_calls()) products += static_cast<uint64_t>(count);
+  EXPECT_EQ(11u, products);
 }
 
 TEST(CudaBackend, AnOptimizerMadeAnewIsSeenByTheGraph) {

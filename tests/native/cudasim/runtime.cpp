@@ -89,6 +89,7 @@ struct Runtime {
   cudaError_t fail_with = cudaSuccess;
   const char* failed = "";
   std::vector<std::string> records;
+  std::map<std::string, uint64_t> launches;
   int open = 0;  // works that are being run, which may touch device memory
 };
 
@@ -205,6 +206,12 @@ Counts counts() {
   return c;
 }
 
+std::map<std::string, uint64_t> launches_by_file() {
+  Runtime& r = runtime();
+  const std::lock_guard lock(r.mutex);
+  return r.launches;
+}
+
 void set_device_count(int count) {
   Runtime& r = runtime();
   const std::lock_guard lock(r.mutex);
@@ -290,6 +297,12 @@ std::vector<std::string> take_records() {
   return std::exchange(r.records, {});
 }
 
+// A file's name without its folder.
+static std::string name_of(const char* file) {
+  const std::string path = file;
+  return path.substr(path.find_last_of('/') + 1);
+}
+
 cudaError_t launch_kernel(cudaStream_t stream, const char* file, int line, Extent grid, Extent block, Work body) {
   if (const cudaError_t error = begin_call("cudaLaunchKernel"); error != cudaSuccess) return error;
   const uint64_t threads = uint64_t{block.x} * block.y * block.z;
@@ -299,6 +312,7 @@ cudaError_t launch_kernel(cudaStream_t stream, const char* file, int line, Exten
   }
   return enqueue(stream, [=, body = std::move(body)] {
     ++runtime().counts.kernel_launches;
+    ++runtime().launches[name_of(file)];
     run_grid(file, line, grid, block, body);
   });
 }

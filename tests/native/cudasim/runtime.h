@@ -8,6 +8,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -29,6 +30,8 @@ struct Counts {
   uint64_t library_objects;  // handles and descriptors of cuBLAS and cuDNN
 };
 Counts counts();
+// kernel_launches by the file that launches.
+std::map<std::string, uint64_t> launches_by_file();
 
 // Devices there are; 0 makes cudaGetDeviceCount return cudaErrorNoDevice and leave its result alone. One at first.
 void set_device_count(int count);
