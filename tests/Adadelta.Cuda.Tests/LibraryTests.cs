@@ -114,7 +114,7 @@ internal sealed class LibraryTests
         Assert.That(context.Libraries, Does.Not.Contain("not for all layers"));
     }
 
-    // Eight steps of 16 images: the first is launched piece by piece, the second captured, the others replayed.
+    // Ten steps of 32 images: the first is launched piece by piece, the second captured, the others replayed.
     [TestCase(false, TestName = "Training_by_the_libraries_follows_the_CPU")]
     [TestCase(true, TestName = "Training_by_the_own_kernels_follows_the_CPU")]
     public void Training_follows_the_CPU(bool ownKernels)
@@ -156,7 +156,7 @@ internal sealed class LibraryTests
 
     private static (float[] Losses, (string Name, float[] Values)[] Parameters) Train(ComputeContext context)
     {
-        const int steps = 8, batch = 16;
+        const int steps = 10, batch = 32;
         using var network = Reference().Build(context, seed: 5, maxBatchSize: batch);
         using var optimizer = new AdadeltaOptimizer(network.Parameters, new() { LearningRate = 0.1 });
         var random = new Random(23);

@@ -195,14 +195,11 @@ void Device::read(void* host, const void* memory, uint64_t bytes) {
   synchronize();
 }
 
-// Memory that is not pinned is read before the call returns.
+// The runtime need not have read the host's memory before.
 void Device::write(void* memory, const void* host, uint64_t bytes) {
   if (bytes == 0) return;
   check(cudaMemcpyAsync(memory, host, bytes, cudaMemcpyHostToDevice, stream_), "cudaMemcpyAsync");
-  cudaPointerAttributes attributes = {};
-  const cudaError_t error = cudaPointerGetAttributes(&attributes, host);
-  if (error != cudaSuccess) static_cast<void>(cudaGetLastError());
-  if (error != cudaSuccess || attributes.type != cudaMemoryTypeUnregistered) synchronize();
+  synchronize();
 }
 
 void Device::clear(void* memory, uint64_t bytes) {

@@ -99,7 +99,7 @@ class Device {
 
   cudaStream_t stream() const { return capturing_ != nullptr ? capturing_ : stream_; }
   void synchronize();
-  // Host memory may be used again when these return; write does not wait for the device.
+  // These wait for the device: host memory may be used again when they return.
   void read(void* host, const void* memory, uint64_t bytes);
   void write(void* memory, const void* host, uint64_t bytes);
   void clear(void* memory, uint64_t bytes);

@@ -76,6 +76,10 @@ PoolShape of_batch(PoolShape shape, uint64_t channels, uint64_t batch) {
   return shape;
 }
 
+const uint8_t* pixels_of(const adn_batch& batch) {
+  return batch.dataset != nullptr ? static_cast<const Dataset*>(batch.dataset)->pixels.as<const uint8_t>() : nullptr;
+}
+
 PoolRelu pool_relu(const adn_op& op) {
   if (op.kind != ADN_OP_CONV) return {false, false};
   return {op.relu_before_pool != 0, op.relu != 0};
@@ -138,7 +142,7 @@ uint64_t Network::bytes() const {
 }
 
 bool Network::StepKey::operator==(const StepKey& other) const {
-  return batch == other.batch && dataset == other.dataset && arena == other.arena && parameters == other.parameters &&
+  return batch == other.batch && pixels == other.pixels && arena == other.arena && parameters == other.parameters &&
          gradients == other.gradients && optimizes == other.optimizes && optimizer == other.optimizer;
 }
 
@@ -168,9 +172,8 @@ void Network::upload_batch(const adn_network_memory& memory, const adn_batch& ba
 
 // ---- What is put on the stream -----------------------------------------------------------------------------------------
 
-void Network::run_gather(const adn_network_memory& memory, const void* dataset, uint64_t batch) {
-  if (dataset == nullptr) return;
-  const auto* pixels = static_cast<const Dataset*>(dataset)->pixels.as<const uint8_t>();
+void Network::run_gather(const adn_network_memory& memory, const uint8_t* pixels, uint64_t batch) {
+  if (pixels == nullptr) return;
   launched(gather_images(device_.stream(), value(memory, 0), pixels, ops_[0].in_size, indices(), batch),
            "gather_images");
 }
@@ -300,7 +303,7 @@ void Network::run_backward(const adn_network_memory& memory, uint64_t batch) {
 
 void Network::forward(const adn_network_memory& memory, const adn_batch& batch, bool training, uint64_t number) {
   upload_batch(memory, batch, number);
-  run_gather(memory, batch.dataset, batch.count);
+  run_gather(memory, pixels_of(batch), batch.count);
   run_forward(memory, batch.count, training);
 }
 
@@ -326,7 +329,7 @@ void Network::train_step(float* loss, const adn_network_memory& memory, const ad
   if (optimizer != nullptr) optimizer->upload(*pass);
   upload_batch(memory, batch, number);
   const auto run = [&] {
-    run_gather(memory, batch.dataset, batch.count);
+    run_gather(memory, pixels_of(batch), batch.count);
     run_forward(memory, batch.count, true);
     run_loss(memory, batch.count);
     run_backward(memory, batch.count);
@@ -336,7 +339,7 @@ void Network::train_step(float* loss, const adn_network_memory& memory, const ad
     run();
   } else {
     const StepKey key = {batch.count,
-                         batch.dataset,
+                         pixels_of(batch),
                          memory.arena,
                          memory.parameters,
                          memory.gradients,

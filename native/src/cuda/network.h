@@ -40,7 +40,7 @@ class Network {
   // before each step, so a graph serves every step with the same of these.
   struct StepKey {
     uint64_t batch;
-    const void* dataset;
+    const uint8_t* pixels;
     const float* arena;
     const float* parameters;
     float* gradients;
@@ -68,7 +68,7 @@ class Network {
 
   // What a pass reads and the host writes: upload_* before it, run_* on the stream or into a graph.
   void upload_batch(const adn_network_memory& memory, const adn_batch& batch, uint64_t step);
-  void run_gather(const adn_network_memory& memory, const void* dataset, uint64_t batch);
+  void run_gather(const adn_network_memory& memory, const uint8_t* pixels, uint64_t batch);
   void run_forward(const adn_network_memory& memory, uint64_t batch, bool training);
   void run_loss(const adn_network_memory& memory, uint64_t batch);
   void run_backward(const adn_network_memory& memory, uint64_t batch);

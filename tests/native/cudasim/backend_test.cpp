@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 
+#include "core/float16.h"
 #include "runtime.h"
 #include "support.h"
 
@@ -263,10 +264,15 @@ Images make_images(uint64_t count, Shape shape = {1, 28, 28}) {
 struct Training {
   Training(adn_context* context, const Layers& layers, const Images& images, const AdadeltaSettings& settings = {},
            const NetworkSettings& network_settings = {})
-      : network(context, layers, network_settings), optimizer(make_optimizer(context, network, settings)) {
+      : network(context, layers, network_settings),
+        optimizer(make_optimizer(context, network, settings)),
+        context_(context) {
+    load(images);
+  }
+  void load(const Images& images) {
     const uint64_t shape[] = {images.shape.channels, images.shape.height, images.shape.width};
     adn_dataset* made = nullptr;
-    check(adn_dataset_create(&made, context, images.pixels.data(), images.pixels.size(), images.labels.data(),
+    check(adn_dataset_create(&made, context_, images.pixels.data(), images.pixels.size(), images.labels.data(),
                              images.count(), shape));
     dataset.reset(made);
   }
@@ -295,6 +301,9 @@ struct Training {
   Network network;
   OptimizerHandle optimizer;
   Dataset dataset;
+
+ private:
+  adn_context* context_;
 };
 
 TEST(CudaBackend, TrainsTheReferenceNetworkAsTheCpuDoes) {
@@ -555,6 +564,34 @@ TEST(CudaBackend, AStepWithoutGraphDoesNotWait) {
   EXPECT_EQ(0u, after.synchronizations - before.synchronizations);
 }
 
+// Not by the data set's handle, which the next one may have.
+TEST(CudaBackend, AGraphIsKnownByTheMemoryThatItReads) {
+  const Images images = make_images(16, {1, 12, 12});
+  Images others = images;
+  std::reverse(others.pixels.begin(), others.pixels.end());
+  const Context with = make_cuda(deterministic_options()), without = make_without_graph();
+  Training graph(with.get(), small_network(), images), plain(without.get(), small_network(), images);
+  const auto steps = [&](uint64_t count) {
+    const uint64_t before = cudasim::counts().graph_launches;
+    for (uint64_t i = 0; i < count; ++i) {
+      for (Training* training : {&graph, &plain}) training->step(0, 16);
+    }
+    expect_same_bits(plain.network.values(), graph.network.values(), "parameter");
+    return cudasim::counts().graph_launches - before;
+  };
+  EXPECT_EQ(2u, steps(3));
+  // In the place of the first, which the pool gives again.
+  for (Training* training : {&graph, &plain}) {
+    training->dataset.reset();
+    training->load(others);
+  }
+  EXPECT_EQ(1u, steps(1));
+  const Dataset former = std::move(graph.dataset);
+  graph.load(images);
+  plain.load(images);
+  EXPECT_EQ(2u, steps(3));
+}
+
 // The counts of docs/cuda-model.md.
 TEST(CudaBackend, LaunchesOfTheReferenceNetworksStep) {
   const Images images = make_images(64);
@@ -645,6 +682,110 @@ TEST(CudaBackend, OptimizerGivesTheCpusBits) {
     return all;
   };
   expect_same_bits(run(cpu.get()), run(cuda.get()), "parameter");
+}
+
+// Numbers of a type as bytes.
+std::vector<uint8_t> bytes_of(int32_t dtype, const Floats& numbers) {
+  std::vector<uint8_t> bytes;
+  const auto append = [&](const auto& element) {
+    const auto* from = reinterpret_cast<const uint8_t*>(&element);
+    bytes.insert(bytes.end(), from, from + sizeof element);
+  };
+  for (const float number : numbers) {
+    adn::Half half;
+    adn::BFloat16 bfloat;
+    switch (dtype) {
+      case ADN_DTYPE_FLOAT64:
+        append(static_cast<double>(number) / 3);
+        break;
+      case ADN_DTYPE_FLOAT16:
+        adn::from_float(half, number);
+        append(half);
+        break;
+      case ADN_DTYPE_BFLOAT16:
+        adn::from_float(bfloat, number);
+        append(bfloat);
+        break;
+      default:  // complex ones are pairs
+        append(number);
+        break;
+    }
+  }
+  return bytes;
+}
+
+TEST(CudaBackend, OptimizerGivesTheCpusBitsForEveryType) {
+  const int32_t types[] = {ADN_DTYPE_FLOAT32, ADN_DTYPE_FLOAT64, ADN_DTYPE_FLOAT16, ADN_DTYPE_BFLOAT16,
+                           ADN_DTYPE_COMPLEX64};
+  const auto run = [&](adn_context* context) {
+    Random random(33);
+    const OptimizerHandle optimizer = make_optimizer(context);
+    std::vector<Tensor> tensors;
+    std::vector<size_t> sizes;
+    for (const int32_t dtype : types) {
+      const uint64_t count = 4099, numbers = dtype == ADN_DTYPE_COMPLEX64 ? 2 * count : count;
+      adn_tensor* pair[2] = {};
+      for (adn_tensor*& tensor : pair) {
+        check(adn_tensor_create_typed(&tensor, context, dtype, &count, 1));
+        tensors.emplace_back(tensor);
+        const std::vector<uint8_t> bytes = bytes_of(dtype, random.reals(numbers));
+        check(adn_tensor_write_bytes(tensor, bytes.data(), bytes.size()));
+        sizes.push_back(bytes.size());
+      }
+      adn_adadelta_options options = adadelta_options({0.5, 0.8, 1e-5, 0.1, 0});
+      options.master_weights = dtype == ADN_DTYPE_FLOAT16 || dtype == ADN_DTYPE_BFLOAT16 ? 1 : 0;
+      options.average_decay = 0.9;
+      check(adn_adadelta_add_group(nullptr, optimizer.get(), pair, pair + 1, 1, &options));
+    }
+    for (int i = 0; i < 4; ++i) check(adn_adadelta_step(optimizer.get()));
+    std::vector<std::vector<uint8_t>> all;
+    for (size_t i = 0; i < tensors.size(); ++i) {
+      all.emplace_back(sizes[i]);
+      check(adn_tensor_read_bytes(all.back().data(), sizes[i], tensors[i].get()));
+    }
+    return all;
+  };
+  const Context cpu = make_context(), cuda = make_cuda();
+  EXPECT_EQ(run(cpu.get()), run(cuda.get()));
+}
+
+// Addresses of the caller's are multiples of an element, and no more.
+TEST(CudaBackend, OptimizerTakesMemoryOfTheCallersOffSixteenBytes) {
+  constexpr uint64_t kCount = 4099;
+  const Context cpu = make_context(), cuda = make_cuda();
+  Random random(34);
+  const Floats p = random.reals(kCount), g = random.reals(kCount);
+  unsigned char* memory = nullptr;
+  constexpr size_t kRoom = 64 + kCount * 8;
+  ASSERT_EQ(cudaSuccess, cudaMalloc(&memory, 2 * kRoom));
+  for (const int32_t dtype : {ADN_DTYPE_FLOAT32, ADN_DTYPE_FLOAT64, ADN_DTYPE_FLOAT16, ADN_DTYPE_BFLOAT16}) {
+    const std::vector<uint8_t> values = bytes_of(dtype, p), gradients = bytes_of(dtype, g);
+    const size_t size = values.size() / kCount;
+    for (const size_t offset : {size, 3 * size}) {
+      const auto run = [&](adn_context* context, bool device) {
+        std::vector<uint8_t> host[2] = {values, gradients};
+        adn_tensor* made[2] = {};
+        std::vector<Tensor> tensors;
+        for (size_t i = 0; i < 2; ++i) {
+          void* place = host[i].data();
+          if (device) {
+            place = memory + i * kRoom + offset;
+            EXPECT_EQ(cudaSuccess, cudaMemcpy(place, host[i].data(), host[i].size(), cudaMemcpyHostToDevice));
+          }
+          check(adn_tensor_create_external(&made[i], context, place, dtype, &kCount, 1, nullptr, nullptr));
+          tensors.emplace_back(made[i]);
+        }
+        const OptimizerHandle optimizer = make_optimizer(context);
+        check(adn_adadelta_add_group(nullptr, optimizer.get(), made, made + 1, 1, nullptr));
+        for (int i = 0; i < 3; ++i) check(adn_adadelta_step(optimizer.get()));
+        std::vector<uint8_t> result(values.size());
+        check(adn_tensor_read_bytes(result.data(), result.size(), made[0]));
+        return result;
+      };
+      EXPECT_EQ(run(cpu.get(), false), run(cuda.get(), true)) << "type " << dtype << ", offset " << offset;
+    }
+  }
+  EXPECT_EQ(cudaSuccess, cudaFree(memory));
 }
 
 TEST(CudaBackend, OptimizerReadsLrFromMemory) {
