@@ -1,7 +1,4 @@
 using System.CommandLine;
-using System.Diagnostics;
-using System.Runtime.CompilerServices;
-using System.Runtime.InteropServices;
 using static System.FormattableString;
 
 namespace Adadelta.Benchmarks;
@@ -36,7 +33,7 @@ internal static class Compare
         Option<string> output = new("--output")
         {
             Description = "Folder of compare.csv, compare.md and compare.svg; rows of cases that are not run stay",
-            DefaultValueFactory = _ => Path.Combine(Repository, "artifacts", "benchmarks"),
+            DefaultValueFactory = _ => Programs.Results,
         };
         Option<bool> noTorch = new("--no-torchsharp") { Description = "Leave TorchSharp out" };
         Option<bool> noBuild = new("--no-build") { Description = "Take TorchSharp's and the native programs as they are" };
@@ -49,7 +46,7 @@ internal static class Compare
             var torch = !result.GetValue(noTorch);
             if (!result.GetValue(noBuild))
             {
-                Build(torch);
+                Programs.Build(torch);
             }
             var problems = result.GetValue(cases) is { Length: > 0 } names ? names.Select(Problem.Find).ToArray() : [.. Problem.All];
             CompareReport report = new(result.GetValue(output)!);
@@ -65,8 +62,6 @@ internal static class Compare
         });
         return command;
     }
-
-    private static string Repository { get; } = FindRepository();
 
     private static List<CompareRow> Run(Problem problem, int threads, int rounds, int milliseconds, bool torch)
     {
@@ -93,10 +88,10 @@ internal static class Compare
     private static IEnumerable<Side> Sides(Problem problem, int threads, bool torch)
     {
         var count = Invariant($"{threads}");
-        yield return Side.Start(Ours, [Environment.ProcessPath!, .. Main, "worker", problem.Name, count]);
+        yield return Side.Start(Ours, [.. Programs.Ours, "worker", problem.Name, count]);
         if (torch)
         {
-            string[] peer = ["dotnet", TorchSharpProgram, "worker", problem.Name, count];
+            string[] peer = [.. Programs.TorchSharp, "worker", problem.Name, count];
             yield return Side.Start($"{TorchSharp} as written", [.. peer, "Written"]);
             yield return Side.Start($"{TorchSharp} fast", [.. peer, "Fast"], s_malloc);
             if (problem is NetworkProblem)
@@ -104,17 +99,17 @@ internal static class Compare
                 yield return Side.Start($"{TorchSharp} fast, channels last", [.. peer, "FastChannelsLast"], s_malloc);
             }
         }
-        if (!File.Exists(NativeProgram))
+        if (!File.Exists(Programs.Native))
         {
             yield break;
         }
         if (problem is OptimizerProblem optimizer)
         {
-            yield return Side.Start(Loop, [NativeProgram, "loop", Invariant($"{optimizer.Elements}"), count]);
+            yield return Side.Start(Loop, [Programs.Native, "loop", Invariant($"{optimizer.Elements}"), count]);
         }
         else if (problem is NetworkProblem { Train: true } && problem.Name.StartsWith("reference", StringComparison.Ordinal))
         {
-            yield return Side.Start(Cpp, [NativeProgram, "train", Invariant($"{((NetworkProblem)problem).Batch}"), count]);
+            yield return Side.Start(Cpp, [Programs.Native, "train", Invariant($"{((NetworkProblem)problem).Batch}"), count]);
         }
     }
 
@@ -129,47 +124,5 @@ internal static class Compare
         Console.Error.WriteLine(Invariant(
             $"{side.Name}: {string.Join(' ', side.Checks)}, expected {string.Join(' ', ours.Checks)} within {Tolerance}"));
         return true;
-    }
-
-    private static string[] Main =>
-        Path.GetFileNameWithoutExtension(Environment.ProcessPath) == "dotnet" ? [typeof(Compare).Assembly.Location] : [];
-
-    private static string TorchSharpProject => Path.Combine(Repository, "tests", "Adadelta.Benchmarks", "TorchSharp");
-
-    private static string TorchSharpProgram => Path.Combine(
-        TorchSharpProject, "bin", "Release", "net10.0", RuntimeInformation.RuntimeIdentifier, "Adadelta.Benchmarks.TorchSharp.dll");
-
-    private static string NativeBuild => Path.Combine(Repository, "artifacts", "native", "release");
-
-    private static string NativeProgram => Path.Combine(NativeBuild, "native", "bench", "bench_worker");
-
-    private static void Build(bool torch)
-    {
-        if (torch)
-        {
-            Command("dotnet", "build", "--configuration", "Release", "--verbosity", "quiet", TorchSharpProject);
-        }
-        Command("cmake", "--build", NativeBuild, "--target", "bench_worker");
-
-        static void Command(string program, params string[] arguments)
-        {
-            using var process = Process.Start(new ProcessStartInfo(program, arguments) { RedirectStandardOutput = true })!;
-            var text = process.StandardOutput.ReadToEnd();
-            process.WaitForExit();
-            if (process.ExitCode != 0)
-            {
-                throw new InvalidOperationException($"{program} {string.Join(' ', arguments)} failed:\n{text}");
-            }
-        }
-    }
-
-    private static string FindRepository([CallerFilePath] string here = "")
-    {
-        var folder = new FileInfo(here).Directory;
-        while (folder is not null && !File.Exists(Path.Combine(folder.FullName, "Adadelta.Native.sln")))
-        {
-            folder = folder.Parent;
-        }
-        return folder?.FullName ?? throw new DirectoryNotFoundException($"{here}: expected inside a checkout of the repository");
     }
 }

@@ -26,20 +26,14 @@ internal sealed record CompareRow(
 {
     public static CompareRow Of(Problem problem, int threads, Side side, Side ours, bool differs)
     {
-        var ms = Median(side.Times);
+        var ms = Statistics.Median(side.Times);
         var network = problem as NetworkProblem;
         return new(
             problem.Name, threads, side.Name, Math.Round(ms, 5), Math.Round(side.Times.Min(), 5),
-            Math.Round(Median(side.Times.Zip(ours.Times, (theirs, mine) => theirs / mine)), 4),
+            Math.Round(Statistics.Median(side.Times.Zip(ours.Times, (theirs, mine) => theirs / mine)), 4),
             Math.Round(network?.Batch / ms * 1e3 ?? 0, 1), Math.Round(network?.Flops() / ms * 1e-6 ?? 0, 2),
             Math.Round((problem as OptimizerProblem)?.Bytes / ms * 1e-6 ?? 0, 2), side.Times.Count, !differs, MachineName(),
             DateTime.UtcNow.ToString("yyyy-MM-dd HH:mm", CultureInfo.InvariantCulture));
-    }
-
-    private static double Median(IEnumerable<double> values)
-    {
-        double[] sorted = [.. values.Order()];
-        return (sorted[(sorted.Length - 1) / 2] + sorted[sorted.Length / 2]) / 2;
     }
 
     private static string MachineName()

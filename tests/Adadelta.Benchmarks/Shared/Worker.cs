@@ -40,6 +40,14 @@ internal static class Worker
         }
     }
 
+    /// <summary>Takes one step and writes "done", what came of it and the most memory that the process has had, in bytes.</summary>
+    public static void RunOnce(IWork work)
+    {
+        work.Step();
+        using var process = Process.GetCurrentProcess();
+        Console.WriteLine(Invariant($"done {work.Check():R} {process.PeakWorkingSet64}"));
+    }
+
     private static double Measure(IWork work, double milliseconds)
     {
         var clock = Stopwatch.StartNew();
