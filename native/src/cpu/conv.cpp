@@ -16,8 +16,8 @@ namespace {
 constexpr int64_t kTasks = 16;
 // Parts that a weight gradient is summed in: one for each run of images.
 constexpr int64_t kParts = 8;
-// What a forward task computes before its epilogue takes it on: as much as a first-level cache holds.
-constexpr int64_t kBandFloats = 8 * 1024;
+// What a forward task computes before its epilogue takes it on: half of a small second-level cache.
+constexpr int64_t kBandFloats = 16 * 1024;
 constexpr uintptr_t kCacheLine = 64;
 // Rows that make a matrix product worth the reading of its weights.
 constexpr int64_t kEnoughRows = 64;
@@ -102,6 +102,8 @@ Conv::Conv(const adn_op& op, const Kernels& kernels, uint64_t max_batch_size, bo
     channels_ = depth_;
     height_ = width_ = kernel_height = kernel_width = stride_y = stride_x = taps_ = 1;
   }
+  stride_y_ = stride_y;
+  reach_y_ = (kernel_height - 1) * dilation_y + 1;
   padded_height_ = height_ + 2 * pad_y_;
   padded_width_ = width_ + 2 * pad_x_;
   panel_ = kernels.panel;
@@ -247,15 +249,22 @@ void Conv::put_row(const float* from, int64_t tap, int64_t first, int64_t count,
   }
 }
 
-// The images with their border of zeros, in scratch unless there is none.
-const float* Conv::padded(const float* x, int64_t images, float* scratch) const {
+// The images with their border of zeros, in scratch unless there is none: the given rows of the bordered image, at their places.
+const float* Conv::padded(const float* x, int64_t images, int64_t first_row, int64_t last_row, float* scratch) const {
   if (padded_size_ == image_size_) return x;
-  std::memset(scratch, 0, static_cast<size_t>(images * padded_size_) * sizeof(float));
+  const auto clear = [](float* to, int64_t count) { std::memset(to, 0, static_cast<size_t>(count) * sizeof(float)); };
+  const int64_t row = padded_width_ * channels_, side = pad_x_ * channels_, inner = width_ * channels_;
   for (int64_t image = 0; image < images; ++image) {
-    for (int64_t y = 0; y < height_; ++y) {
-      std::memcpy(scratch + image * padded_size_ + ((y + pad_y_) * padded_width_ + pad_x_) * channels_,
-                  x + image * image_size_ + y * width_ * channels_,
-                  static_cast<size_t>(width_ * channels_) * sizeof(float));
+    for (int64_t y = first_row; y < last_row; ++y) {
+      float* to = scratch + image * padded_size_ + y * row;
+      if (y < pad_y_ || y >= pad_y_ + height_) {
+        clear(to, row);
+        continue;
+      }
+      clear(to, side);
+      std::memcpy(to + side, x + image * image_size_ + (y - pad_y_) * inner,
+                  static_cast<size_t>(inner) * sizeof(float));
+      clear(to + side + inner, side);
     }
   }
   return scratch;
@@ -275,7 +284,10 @@ void Conv::forward(ThreadPool& pool, const Scratch& scratch, const Parameters& p
     const int64_t rows = bands == 1 ? conv_height_ * images : std::min(band_rows_, conv_height_ - y);
     float* result = scratch.threads + thread * scratch.stride;
     const int64_t step = (last_panel - first_panel) * panel_;
-    const float* source = padded(x + image * image_size_, images, result + rows * conv_width_ * step);
+    const bool whole = bands == 1;
+    const float* source =
+        padded(x + image * image_size_, images, whole ? 0 : y * stride_y_,
+               whole ? padded_height_ : (y + rows - 1) * stride_y_ + reach_y_, result + rows * conv_width_ * step);
 
     Gemm g = {};
     g.a = source;
@@ -503,7 +515,7 @@ void Conv::backward_by_image(ThreadPool& pool, const Scratch& scratch, const Gra
       const int64_t images = std::min(block_images_, end - image);
       make_dy(out, out_gradient, image, images, dy);
       kernels_->add_columns(bias_sums, dy, images * conv_pixels_, out_channels_, out_step_);
-      const float* source = padded(x + image * image_size_, images, images_scratch);
+      const float* source = padded(x + image * image_size_, images, 0, padded_height_, images_scratch);
       for (int64_t panel = 0; panel < panels_; ++panel) {
         weight_gradient(source, dy, images, panel, 0, depth_, sums, image != part * part_images);
       }
@@ -523,7 +535,7 @@ void Conv::backward_by_matrix(ThreadPool& pool, const Scratch& scratch, const Gr
   const bool pads = padded_size_ != image_size_;
   pool.run(batch, [&](int64_t image, uint32_t) {
     make_dy(out, out_gradient, image, 1, dy + image * conv_pixels_ * out_step_);
-    if (pads) padded(x + image * image_size_, 1, images_shared + image * padded_size_);
+    if (pads) padded(x + image * image_size_, 1, 0, padded_height_, images_shared + image * padded_size_);
   });
   const float* source = pads ? images_shared : x;
 

@@ -72,7 +72,7 @@ class Conv {
                 const float* out_gradient, float* x_gradient, int64_t batch);
 
  private:
-  const float* padded(const float* x, int64_t images, float* scratch) const;
+  const float* padded(const float* x, int64_t images, int64_t first_row, int64_t last_row, float* scratch) const;
   void make_dy(const float* out, const float* out_gradient, int64_t image, int64_t images, float* dy) const;
   void weight_gradient(const float* x, const float* dy, int64_t images, int64_t panel, int64_t first_k, int64_t last_k,
                        float* part, bool accumulate) const;
@@ -94,6 +94,7 @@ class Conv {
 
   int64_t channels_, height_, width_;  // of the input
   int64_t pad_y_, pad_x_, padded_height_, padded_width_;
+  int64_t stride_y_, reach_y_;                       // reach: rows of the image under a kernel
   int64_t out_channels_, conv_height_, conv_width_;  // before the pool
   int64_t pooled_height_, pooled_width_;             // after it
   int64_t taps_, depth_;                             // depth: taps * channels, the length of a forward sum
