@@ -15,7 +15,15 @@ add_library(
   src/cuda/vendor_library.cpp
   $<TARGET_OBJECTS:adadelta_cuda_kernels>)
 target_include_directories(adadelta_native_cuda PRIVATE include src)
-target_compile_definitions(adadelta_native_cuda PRIVATE ADN_BUILDING_LIBRARY)
+# The oldest GPU that the kernels are compiled for; the simulator calls itself one of 7.0.
+set(least_architecture 70)
+if(NOT ADADELTA_CUDASIM)
+  string(REGEX MATCHALL "[0-9]+" architectures "${CMAKE_CUDA_ARCHITECTURES}")
+  list(SORT architectures COMPARE NATURAL)
+  list(GET architectures 0 least_architecture)
+endif()
+target_compile_definitions(adadelta_native_cuda PRIVATE ADN_BUILDING_LIBRARY
+                                                        ADN_CUDA_LEAST_ARCHITECTURE=${least_architecture})
 target_link_libraries(adadelta_native_cuda PRIVATE Threads::Threads ${CMAKE_DL_LIBS})
 set_target_properties(adadelta_native_cuda PROPERTIES LINKER_LANGUAGE CXX CXX_VISIBILITY_PRESET hidden
                                                       VISIBILITY_INLINES_HIDDEN ON)

@@ -1,4 +1,5 @@
 // The backend's table: what libadadelta_native_cuda exports.
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
 
@@ -34,6 +35,14 @@ void destroy_on(Device& device, T* object) {
   delete object;
 }
 
+// Fails where there is a device but none that the backend can use.
+void require_usable_device(int count) {
+  int newest = 0;
+  for (int i = 0; i < count; ++i) newest = std::max(newest, architecture_of(i));
+  require_architecture(newest);
+  PrimaryContext::require_driver();
+}
+
 const char* reason() {
   static thread_local char text[256];
   int count = 0;
@@ -47,6 +56,8 @@ const char* reason() {
   } else if (error != cudaSuccess) {
     std::snprintf(text, sizeof text, "cudaGetDeviceCount: %s (%s, %d)", cudaGetErrorString(error),
                   cudaGetErrorName(error), static_cast<int>(error));
+  } else if (guard([&] { require_usable_device(count); }) != ADN_STATUS_OK) {
+    std::snprintf(text, sizeof text, "%s", last_error());
   }
   if (error != cudaSuccess) static_cast<void>(cudaGetLastError());
   return text;

@@ -30,6 +30,21 @@ void fail_call(cudaError_t error, const char* call) {
        static_cast<int>(error));
 }
 
+int architecture_of(int device) {
+  int major = 0, minor = 0;
+  require_success(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device), "cudaDeviceGetAttribute");
+  require_success(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device), "cudaDeviceGetAttribute");
+  return 10 * major + minor;
+}
+
+void require_architecture(int architecture) {
+  constexpr int kLeast = ADN_CUDA_LEAST_ARCHITECTURE;
+  if (architecture < kLeast) {
+    fail(ADN_STATUS_UNSUPPORTED, "a GPU of compute capability %d.%d, expected %d.%d or later", architecture / 10,
+         architecture % 10, kLeast / 10, kLeast % 10);
+  }
+}
+
 // ---- Pool ----------------------------------------------------------------------------------------------------------
 
 Pool::Blocks::iterator Pool::find_free(uint64_t bytes) {
@@ -114,6 +129,7 @@ Device::Device(const adn_context_options& options) : index_(options.device_index
     fail(ADN_STATUS_INVALID_ARGUMENT,
          "options.device_index: %d, expected 0 <= device_index < %d, the CUDA devices here", index_, count);
   }
+  require_architecture(architecture_of(index_));
   context_ = std::make_unique<PrimaryContext>(index_);
   const Use use(*this);
   try {

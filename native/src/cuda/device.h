@@ -33,6 +33,10 @@ using PinnedHandle = std::unique_ptr<unsigned char, Destroy<cudaFreeHost>>;
 // Fails with the name of the call and the runtime's own text.
 [[noreturn]] void fail_call(cudaError_t error, const char* call);
 
+// A device's compute capability, 70 for 7.0; and a failure where the kernels were not compiled for it.
+int architecture_of(int device);
+void require_architecture(int architecture);
+
 // Device memory in slabs that are kept until the pool goes, cut into blocks. A freed block may be handed out again at once:
 // all work is in the order of one stream.
 class Pool {

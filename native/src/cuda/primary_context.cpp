@@ -33,13 +33,18 @@ void find(Function& function, const char* name) {
 
 }  // namespace
 
-PrimaryContext::PrimaryContext(int device) {
-  find(driver_.get_device, "cuDeviceGet");
-  find(driver_.retain, "cuDevicePrimaryCtxRetain");
-  find(driver_.release, "cuDevicePrimaryCtxRelease");
-  find(driver_.push, "cuCtxPushCurrent");
-  find(driver_.pop, "cuCtxPopCurrent");
-  find(driver_.get_attribute, "cuPointerGetAttribute");
+PrimaryContext::Driver PrimaryContext::find_driver() {
+  Driver driver{};
+  find(driver.get_device, "cuDeviceGet");
+  find(driver.retain, "cuDevicePrimaryCtxRetain");
+  find(driver.release, "cuDevicePrimaryCtxRelease");
+  find(driver.push, "cuCtxPushCurrent");
+  find(driver.pop, "cuCtxPopCurrent");
+  find(driver.get_attribute, "cuPointerGetAttribute");
+  return driver;
+}
+
+PrimaryContext::PrimaryContext(int device) : driver_(find_driver()) {
   require_success(driver_.get_device(&device_, device), "cuDeviceGet");
   require_success(driver_.retain(&context_, device_), "cuDevicePrimaryCtxRetain");
 }

@@ -14,6 +14,9 @@ class PrimaryContext {
   PrimaryContext(const PrimaryContext&) = delete;
   PrimaryContext& operator=(const PrimaryContext&) = delete;
 
+  // Fails where the driver has not all that this needs.
+  static void require_driver() { static_cast<void>(find_driver()); }
+
   // Above what is current in the calling thread, and off again.
   cudaError_t push() const { return driver_.push(context_); }
   void pop() const noexcept;
@@ -32,7 +35,9 @@ class PrimaryContext {
     cudaError_t (*get_attribute)(void* value, int attribute, unsigned long long pointer);
   };
 
-  Driver driver_{};
+  static Driver find_driver();
+
+  Driver driver_;
   int device_ = 0;
   Context context_ = nullptr;
 };

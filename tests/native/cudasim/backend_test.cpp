@@ -144,6 +144,31 @@ TEST(CudaBackend, SaysWhyItCannotBeUsed) {
   EXPECT_STREQ("no CUDA device was found", reason);
 }
 
+// Only what works is taken where nobody insists.
+void expect_unusable(const std::string& why) {
+  const char* reason = nullptr;
+  check(adn_backend_reason(&reason, "cuda"));
+  EXPECT_EQ(why, reason);
+  const adn_context_options options = cuda_options();
+  adn_context* context = nullptr;
+  expect_failure(ADN_STATUS_UNSUPPORTED, adn_context_create(&context, &options), {why});
+  adn_context_options any = options;
+  any.device_type = ADN_DEVICE_AUTO;
+  EXPECT_EQ(ADN_DEVICE_CPU, info_of(make_cuda(any)).device_type);
+}
+
+TEST(CudaBackend, RefusesAGpuThatTheKernelsWereNotCompiledFor) {
+  cudasim::set_architecture(61);
+  expect_unusable("a GPU of compute capability 6.1, expected 7.0 or later");
+  cudasim::set_architecture(70);
+}
+
+TEST(CudaBackend, RefusesADriverThatLacksWhatItNeeds) {
+  cudasim::set_driver(false);
+  expect_unusable("NVIDIA's driver has no cuDeviceGet that fits CUDA 11.8");
+  cudasim::set_driver(true);
+}
+
 TEST(CudaBackend, RefusesADeviceThatIsNotThere) {
   adn_context_options options = cuda_options();
   options.device_index = 1;

@@ -84,7 +84,8 @@ struct Runtime {
   std::set<Capture*> captures;
   CUstream_st legacy{true, {}, nullptr, 0, 0};
   cudasim::Counts counts{};
-  int device_count = 1;
+  int device_count = 1, architecture = 70;
+  bool driver = true;
   uint64_t fail_at = 0;
   cudaError_t fail_with = cudaSuccess;
   const char* failed = "";
@@ -216,6 +217,18 @@ void set_device_count(int count) {
   Runtime& r = runtime();
   const std::lock_guard lock(r.mutex);
   r.device_count = count;
+}
+
+void set_architecture(int architecture) {
+  Runtime& r = runtime();
+  const std::lock_guard lock(r.mutex);
+  r.architecture = architecture;
+}
+
+void set_driver(bool whole) {
+  Runtime& r = runtime();
+  const std::lock_guard lock(r.mutex);
+  r.driver = whole;
 }
 
 void fail_call(uint64_t n, cudaError_t error) {
@@ -361,7 +374,8 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   properties->sharedMemPerBlock = 48 * 1024;
   properties->warpSize = 32;
   properties->maxThreadsPerBlock = 1024;
-  properties->major = 7;
+  properties->major = r.architecture / 10;
+  properties->minor = r.architecture % 10;
   properties->multiProcessorCount = 1;
   return cudaSuccess;
 }
@@ -374,10 +388,10 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int dev
       *value = 1;
       return cudaSuccess;
     case cudaDevAttrComputeCapabilityMajor:
-      *value = 7;
+      *value = r.architecture / 10;
       return cudaSuccess;
     case cudaDevAttrComputeCapabilityMinor:
-      *value = 0;
+      *value = r.architecture % 10;
       return cudaSuccess;
   }
   return note(cudaErrorInvalidValue);
@@ -435,6 +449,7 @@ cudaError_t cuPointerGetAttribute(void* value, int attribute, unsigned long long
 cudaError_t cudaGetDriverEntryPoint(const char* symbol, void** function, unsigned long long) {
   ADN_CUDASIM_CALL();
   *function = nullptr;
+  if (!r.driver) return cudaSuccess;
 #define ADN_CUDASIM_DRIVER(name) \
   if (std::strcmp(symbol, #name) == 0) *function = reinterpret_cast<void*>(&name)
   ADN_CUDASIM_DRIVER(cuDeviceGet);

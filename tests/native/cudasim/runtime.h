@@ -35,6 +35,10 @@ std::map<std::string, uint64_t> launches_by_file();
 
 // Devices there are; 0 makes cudaGetDeviceCount return cudaErrorNoDevice and leave its result alone. One at first.
 void set_device_count(int count);
+// Compute capability of the devices; 70 at first.
+void set_architecture(int architecture);
+// Without, cudaGetDriverEntryPoint finds nothing, as in a driver older than the runtime.
+void set_driver(bool whole);
 
 // The n-th call from now, counted from 1, fails with this error and does nothing; 0 ends that. Every function of the
 // runtime that can fail counts, kernel launches too.
