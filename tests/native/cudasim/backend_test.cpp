@@ -954,7 +954,14 @@ struct Alive {
 // what has been made till then is destroyed.
 adn_status use_everything(std::string* message) {
   static const Images images = make_images(3, {1, 6, 6});
-  static const Layers layers = Layers({1, 6, 6}).conv(2, 3).max_pool(2).relu().flatten().dropout(0.5f).linear(10);
+  static const Layers layers =
+      Layers({1, 6, 6}).conv(2, 3).max_pool(2).relu().avg_pool(2, 1).flatten().dropout(0.5f).linear(10);
+  // The caller's, from the first time to the end of the program.
+  static float* const external = [] {
+    void* memory = nullptr;
+    EXPECT_EQ(cudaSuccess, cudaMalloc(&memory, 3 * 36 * sizeof(float)));
+    return static_cast<float*>(memory);
+  }();
   static const Floats input = Random(51).reals(3 * 36);
   adn_context_options options = cuda_options();
   options.cuda_search = 1;
@@ -966,7 +973,8 @@ adn_status use_everything(std::string* message) {
   Context context;
   Dataset dataset;
   NetworkHandle network;
-  OptimizerHandle optimizer;
+  OptimizerHandle optimizer, recording;
+  adn_tensor* mine[6] = {};  // a parameter in the caller's memory, its gradient, and the cotangents
   std::vector<Tensor> parameters;
   std::vector<adn_tensor*> values, gradients;
   float loss = 0, losses[4];
@@ -1014,6 +1022,12 @@ adn_status use_everything(std::string* message) {
         return status;
       },
       [&] { return adn_adadelta_add_group(nullptr, optimizer.get(), values.data(), gradients.data(), 4, nullptr); },
+      [&] {
+        adn_adadelta_pass_options pass;
+        const adn_status status = adn_adadelta_pass_options_init(&pass, sizeof pass);
+        pass.clip_norm = 1;
+        return status == ADN_STATUS_OK ? adn_adadelta_set_pass_options(optimizer.get(), &pass) : status;
+      },
       // The second whole step is captured, the third replayed.
       [&] {
         return adn_network_train_step_dataset(nullptr, network.get(), optimizer.get(), dataset.get(), indices, 3);
@@ -1030,7 +1044,46 @@ adn_status use_everything(std::string* message) {
       [&] { return adn_network_loss(&loss, network.get(), labels, 3); },
       [&] { return adn_network_backward(network.get(), nullptr, 0); },
       [&] { return adn_adadelta_step(optimizer.get()); },
+      [&] {
+        adn_adadelta_report report;
+        report.struct_size = sizeof report;
+        return adn_adadelta_get_report(&report, optimizer.get());
+      },
       [&] { return adn_tensor_fill(values[0], 1.0f); },
+      [&] { return adn_tensor_write(values[0], input.data(), 18); },
+      [&] {
+        Floats read(18);
+        return adn_tensor_read(read.data(), read.size(), values[0]);
+      },
+      [&] {
+        return adn_network_train_step_external(nullptr, network.get(), optimizer.get(), external, input.size(), labels,
+                                               3);
+      },
+      // A step that is recorded and gone back through.
+      [&] {
+        const uint64_t count = 10;
+        for (adn_tensor*& tensor : mine) {
+          const adn_status status = &tensor == mine
+                                        ? adn_tensor_create_external(&tensor, context.get(), external,
+                                                                     ADN_DTYPE_FLOAT32, &count, 1, nullptr, nullptr)
+                                        : adn_tensor_create(&tensor, context.get(), &count, 1);
+          if (status != ADN_STATUS_OK) return status;
+          parameters.emplace_back(tensor);
+        }
+        adn_adadelta_options recorded = adadelta_options({});
+        recorded.differentiable = 1;
+        adn_adadelta* made = nullptr;
+        const adn_status status = adn_adadelta_create(&made, context.get(), &recorded);
+        recording.reset(made);
+        return status;
+      },
+      [&] { return adn_adadelta_add_group(nullptr, recording.get(), mine, mine + 1, 1, nullptr); },
+      [&] { return adn_adadelta_step(recording.get()); },
+      [&] {
+        double lr = 0;
+        const adn_adadelta_cotangent cotangent = {mine[2], mine[3], mine[4], mine[5]};
+        return adn_adadelta_backward(&lr, 1, recording.get(), &cotangent, 1);
+      },
       [&] { return adn_context_synchronize(context.get()); },
   };
   for (const auto& call : calls) {
