@@ -3,8 +3,8 @@ using Adadelta.Native.Interop;
 namespace Adadelta.Native;
 
 /// <summary>
-/// Labelled images kept on the device as bytes: a batch is then named by places in the set, and its images need not travel.
-/// A network takes a byte as <c>byte / 255f</c>.
+/// Labelled images where the device reads them, as bytes: a batch is then named by places in the set, and its images need not
+/// travel. A network takes a byte as <c>byte / 255f</c>.
 /// </summary>
 /// <remarks>One object must not be used by two threads at once; different objects may.</remarks>
 public sealed unsafe class DeviceDataset : IDisposable
@@ -22,11 +22,8 @@ public sealed unsafe class DeviceDataset : IDisposable
     public DeviceDataset(ComputeContext context, ReadOnlySpan<byte> pixels, ReadOnlySpan<byte> labels, ImageShape shape)
     {
         ArgumentNullException.ThrowIfNull(context);
-        var extents = stackalloc ulong[]
-        {
-            Require.AtLeast(1, shape.Channels, "shape.Channels"), Require.AtLeast(1, shape.Height, "shape.Height"),
-            Require.AtLeast(1, shape.Width, "shape.Width"),
-        };
+        var extents = stackalloc ulong[3];
+        SetExtents(extents, shape);
         fixed (byte* pixelsPointer = pixels, labelsPointer = labels)
         {
             Status.ThrowIfFailed(NativeMethods.adn_dataset_create(
@@ -34,7 +31,56 @@ public sealed unsafe class DeviceDataset : IDisposable
         }
         Count = labels.Length;
         Shape = shape;
-        _handle.Holds(pixels.Length + labels.Length);
+        _handle.Holds((long)pixels.Length + labels.Length);
+    }
+
+    private DeviceDataset(DatasetHandle handle, int count, ImageShape shape)
+    {
+        _handle = handle;
+        Count = count;
+        Shape = shape;
+    }
+
+    /// <summary>
+    /// Makes a data set on managed memory, which is pinned until the data set is gone. The CPU reads the pixels in place, so that
+    /// they are held once; another device takes a copy. The labels are copied.
+    /// </summary>
+    /// <param name="context">The context.</param>
+    /// <param name="pixels">
+    /// Bytes in the order [count, channels, height, width]. They must not be written while the data set is in use: the CPU would
+    /// see it, another device would not.
+    /// </param>
+    /// <param name="labels">The class of each image; their number is the number of images, at least 1.</param>
+    /// <param name="shape">Shape of one image.</param>
+    /// <returns>The data set.</returns>
+    /// <exception cref="ArgumentException">A size is out of its bounds, or the lengths do not fit each other.</exception>
+    /// <exception cref="ObjectDisposedException">The context is disposed.</exception>
+    /// <exception cref="OutOfMemoryException">There is no memory for it.</exception>
+    public static DeviceDataset FromMemory(
+        ComputeContext context, ReadOnlyMemory<byte> pixels, ReadOnlySpan<byte> labels, ImageShape shape)
+    {
+        ArgumentNullException.ThrowIfNull(context);
+        var extents = stackalloc ulong[3];
+        SetExtents(extents, shape);
+        var pin = Pin.Hold(pixels.Pin());
+        DatasetHandle handle;
+        try
+        {
+            fixed (byte* labelsPointer = labels)
+            {
+                Status.ThrowIfFailed(NativeMethods.adn_dataset_create_external(
+                    out handle, context.Handle, (byte*)Pin.Address(pin), (ulong)pixels.Length, labelsPointer, (ulong)labels.Length,
+                    extents));
+            }
+        }
+        catch
+        {
+            Pin.Release(pin);
+            throw;
+        }
+        handle.Keeps(pin);
+        handle.Holds(labels.Length + (context.Device.Type == DeviceType.Cpu ? 0L : pixels.Length));
+        return new DeviceDataset(handle, labels.Length, shape);
     }
 
     /// <summary>Number of images.</summary>
@@ -54,4 +100,11 @@ public sealed unsafe class DeviceDataset : IDisposable
 
     /// <summary>Gives the memory back.</summary>
     public void Dispose() => _handle.Dispose();
+
+    private static void SetExtents(ulong* extents, ImageShape shape)
+    {
+        extents[0] = Require.AtLeast(1, shape.Channels, "shape.Channels");
+        extents[1] = Require.AtLeast(1, shape.Height, "shape.Height");
+        extents[2] = Require.AtLeast(1, shape.Width, "shape.Width");
+    }
 }

@@ -13,6 +13,9 @@ namespace Adadelta.Native;
 /// </remarks>
 public sealed unsafe class Network : IDisposable
 {
+    /// <summary>Losses of the last training steps that a network keeps for <see cref="ReadLosses"/>.</summary>
+    public const int LossCapacity = NativeMethods.ADN_LOSS_HISTORY;
+
     private readonly NetworkHandle _handle;
     private readonly ComputeContext _context;
     private readonly ImageShape _inputShape;
@@ -300,7 +303,7 @@ public sealed unsafe class Network : IDisposable
     }
 
     /// <summary>The losses of the last training steps, the oldest first. Waits until they are there.</summary>
-    /// <param name="losses">Takes the losses; as many steps, at most 1,024, must have been taken.</param>
+    /// <param name="losses">Takes the losses; as many steps must have been taken, at most <see cref="LossCapacity"/>.</param>
     /// <exception cref="ArgumentException">It is longer.</exception>
     /// <exception cref="AdadeltaNativeException">The device failed.</exception>
     /// <exception cref="ObjectDisposedException">The network is disposed.</exception>

@@ -105,15 +105,14 @@ public sealed unsafe class Tensor : IDisposable
                 $"memory: {memory.Length} elements, expected at least 1 and those of shape [{string.Join(", ", extents.ToArray())}]",
                 nameof(memory));
         }
-        var pin = GCHandle.Alloc(new Pin { Memory = memory.Pin() });
+        var pin = Pin.Hold(memory.Pin());
         try
         {
-            var data = ((Pin)pin.Target!).Memory.Pointer;
-            return External(context, data, type, extents, &Unpin, (void*)GCHandle.ToIntPtr(pin));
+            return External(context, Pin.Address(pin), type, extents, &Pin.Release, (void*)pin);
         }
         catch
         {
-            Unpin((nint)GCHandle.ToIntPtr(pin));
+            Pin.Release(pin);
             throw;
         }
     }
@@ -298,22 +297,6 @@ public sealed unsafe class Tensor : IDisposable
         {
             throw new ArgumentException($"T: {typeof(T).Name}, expected the type of {Type} elements");
         }
-    }
-
-    // Managed memory that the native side looks at; freed when it calls back.
-    private sealed class Pin
-    {
-        internal MemoryHandle Memory;
-    }
-
-    [UnmanagedCallersOnly]
-    private static void Unpin(void* user) => Unpin((nint)user);
-
-    private static void Unpin(nint user)
-    {
-        var handle = GCHandle.FromIntPtr(user);
-        ((Pin)handle.Target!).Memory.Dispose();
-        handle.Free();
     }
 
     private static long Product(IEnumerable<long> shape) => shape.Aggregate(1L, (product, extent) => checked(product * extent));

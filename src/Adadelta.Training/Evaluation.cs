@@ -18,26 +18,31 @@ public sealed record Evaluation(double Loss, double Accuracy, int Count, int[,] 
         ArgumentNullException.ThrowIfNull(network);
         ArgumentNullException.ThrowIfNull(data);
         Require.Fits(data, network);
+        using var images = data.ToDevice(network.Context);
+        return Of(network, images, data.Labels.Span, cancellationToken);
+    }
 
-        int imageLength = data.Shape.Count, classes = network.OutputCount;
-        var batchSize = Math.Min(network.MaxBatchSize, data.Count);
-        var images = new float[batchSize * imageLength];
+    /// <inheritdoc cref="Of(Network, ImageDataset, CancellationToken)"/>
+    internal static Evaluation Of(
+        Network network, DeviceDataset images, ReadOnlySpan<byte> classOf, CancellationToken cancellationToken)
+    {
+        var classes = network.OutputCount;
+        var batchSize = Math.Min(network.MaxBatchSize, images.Count);
+        var places = new uint[batchSize];
         var outputs = new float[batchSize * classes];
         var labels = new int[batchSize];
         int[,] confusion = new int[classes, classes];
         double loss = 0;
         var right = 0;
-        for (var first = 0; first < data.Count; first += batchSize)
+        for (var first = 0; first < images.Count; first += batchSize)
         {
             cancellationToken.ThrowIfCancellationRequested();
-            var count = Math.Min(batchSize, data.Count - first);
-            var input = images.AsSpan(0, count * imageLength);
-            Pixels.Scale(data.Pixels.Span.Slice(first * imageLength, count * imageLength), input);
+            var count = Math.Min(batchSize, images.Count - first);
             for (var i = 0; i < count; i++)
             {
-                labels[i] = data.Labels.Span[first + i];
+                (places[i], labels[i]) = ((uint)(first + i), classOf[first + i]);
             }
-            network.Forward(input, outputs.AsSpan(0, count * classes));
+            network.Forward(images, places.AsSpan(0, count), outputs.AsSpan(0, count * classes));
             double batchLoss = network.Loss(labels.AsSpan(0, count));
             loss += network.Reduction == Reduction.Mean ? batchLoss * count : batchLoss;
             for (var i = 0; i < count; i++)
@@ -47,7 +52,7 @@ public sealed record Evaluation(double Loss, double Accuracy, int Count, int[,] 
                 right += predicted == labels[i] ? 1 : 0;
             }
         }
-        return new Evaluation(loss / data.Count, (double)right / data.Count, data.Count, confusion);
+        return new Evaluation(loss / images.Count, (double)right / images.Count, images.Count, confusion);
     }
 
     private static int IndexOfLargest(ReadOnlySpan<float> values)

@@ -7,7 +7,8 @@ namespace Adadelta.Training;
 /// <summary>Trains a network on a data set with Adadelta.</summary>
 /// <remarks>
 /// The network and the optimizer stay the caller's. The same network, data and settings give the same losses and the same weights
-/// bit for bit on the CPU, whatever the number of threads. A step allocates nothing.
+/// bit for bit on the CPU, whatever the number of threads. A step allocates nothing. The images are trained on from where the device
+/// reads them: on the CPU in the data set's own memory, elsewhere in a copy that lasts as long as the run.
 /// </remarks>
 /// <example>
 /// <code>
@@ -23,6 +24,7 @@ public sealed class Trainer
     private readonly LearningRateSchedule _schedule = LearningRateSchedule.Constant();
     private readonly ImageDataset? _test;
     private readonly int _checkpointSteps;
+    private readonly int _lossInterval;
 
     // what the schedule starts from, by group; the optimizer's own rates change as the run goes on
     private readonly List<double> _initialRates = [];
@@ -39,6 +41,7 @@ public sealed class Trainer
         ArgumentNullException.ThrowIfNull(optimizer);
         (_network, _optimizer) = (network, optimizer);
         _batchSize = Math.Min(64, network.MaxBatchSize);
+        _lossInterval = network.Context.Device.Type == DeviceType.Cpu ? 1 : 50;
         NoteInitialRates();
     }
 
@@ -56,7 +59,7 @@ public sealed class Trainer
         }
     }
 
-    /// <summary>Seed of the images' order, 0 by default; see <see cref="BatchLoader"/>.</summary>
+    /// <summary>Seed of the images' order, 0 by default; see <see cref="BatchSampler"/>.</summary>
     public ulong Seed { get; init; }
 
     /// <summary>
@@ -84,6 +87,25 @@ public sealed class Trainer
                 Require.Fits(value, _network, nameof(Test));
             }
             _test = value;
+        }
+    }
+
+    /// <summary>
+    /// Steps whose losses are read together, 1 to <see cref="Network.LossCapacity"/>; 1 by default on the CPU, where a step is done
+    /// when it returns, and 50 on CUDA, where reading a loss waits for the device: all steps but the last of so many are given to it
+    /// without waiting. Losses are also read before a checkpoint, at the end of an epoch and when the run is cancelled, and each is
+    /// kept and reported all the same.
+    /// </summary>
+    /// <exception cref="ArgumentOutOfRangeException">The value is out of its bounds.</exception>
+    public int LossInterval
+    {
+        get => _lossInterval;
+        init
+        {
+            Require.That(
+                value >= 1 && value <= Network.LossCapacity, nameof(LossInterval), value,
+                $"1 <= LossInterval <= {Network.LossCapacity}");
+            _lossInterval = value;
         }
     }
 
@@ -149,7 +171,9 @@ public sealed class Trainer
     /// <summary>Trains for a number of epochs.</summary>
     /// <param name="train">The images to train on.</param>
     /// <param name="epochs">Epochs, at least 0.</param>
-    /// <param name="progress">Told after each step, on this thread.</param>
+    /// <param name="progress">
+    /// Told of each step, on this thread: after the step, or, where <see cref="LossInterval"/> is above 1, when its loss is read.
+    /// </param>
     /// <param name="cancellationToken">
     /// Stops between two steps. That is no error: the history has all finished steps, <see cref="LossHistory.Cancelled"/> is
     /// true, and the network can be used as it is.
@@ -157,6 +181,7 @@ public sealed class Trainer
     /// <exception cref="ArgumentException">
     /// The data set does not fit the network, or <paramref name="epochs"/> is negative.
     /// </exception>
+    /// <exception cref="ObjectDisposedException">The network, its context or the optimizer is disposed.</exception>
     /// <exception cref="TrainingDivergedException">A loss was not a number or infinite.</exception>
     public LossHistory Fit(
         ImageDataset train, int epochs, IProgress<TrainingProgress>? progress = null,
@@ -179,7 +204,7 @@ public sealed class Trainer
     /// Takes the steps and epochs. Training goes on after the last step that it has: at the beginning for a new one, and where an
     /// earlier run stopped for that run's, when the network and the optimizer are as they were then.
     /// </param>
-    /// <param name="progress">Told after each step, on the calling thread.</param>
+    /// <param name="progress">As for <see cref="Fit"/>; told on the calling thread.</param>
     /// <param name="cancellationToken">
     /// Stops between two steps and ends the sequence; an epoch whose steps are all done comes out, though without its test when
     /// that was interrupted.
@@ -187,6 +212,7 @@ public sealed class Trainer
     /// <exception cref="ArgumentException">
     /// The data set does not fit the network, <paramref name="epochs"/> is negative or the history is of longer epochs.
     /// </exception>
+    /// <exception cref="ObjectDisposedException">The network, its context or the optimizer is disposed.</exception>
     /// <exception cref="TrainingDivergedException">A loss was not a number or infinite.</exception>
     public IEnumerable<EpochResult> Epochs(
         ImageDataset train, int epochs, LossHistory history, IProgress<TrainingProgress>? progress = null,
@@ -199,7 +225,7 @@ public sealed class Trainer
         Require.That(
             _resumedImages == 0 || history.Steps.Count == 0 || train.Count == _resumedImages, nameof(train), train.Count,
             $"{_resumedImages} images, those of the run that was resumed");
-        _ = NextStep(history, BatchLoader.CountSteps(train.Count, BatchSize));
+        _ = NextStep(history, BatchSampler.CountSteps(train.Count, BatchSize));
         return Run(train, epochs, history, progress, cancellationToken);
     }
 
@@ -207,6 +233,7 @@ public sealed class Trainer
     /// <param name="data">The images.</param>
     /// <param name="cancellationToken">Stops between two batches.</param>
     /// <exception cref="ArgumentException">The data set does not fit the network.</exception>
+    /// <exception cref="ObjectDisposedException">The network or its context is disposed.</exception>
     /// <exception cref="OperationCanceledException">It was cancelled.</exception>
     public Evaluation Evaluate(ImageDataset data, CancellationToken cancellationToken = default) =>
         Evaluate(_network, data, cancellationToken);
@@ -216,6 +243,7 @@ public sealed class Trainer
     /// <param name="data">The images.</param>
     /// <param name="cancellationToken">Stops between two batches.</param>
     /// <exception cref="ArgumentException">The data set does not fit the network.</exception>
+    /// <exception cref="ObjectDisposedException">The network or its context is disposed.</exception>
     /// <exception cref="OperationCanceledException">It was cancelled.</exception>
     public static Evaluation Evaluate(Network network, ImageDataset data, CancellationToken cancellationToken = default) =>
         Evaluation.Of(network, data, cancellationToken);
@@ -224,48 +252,50 @@ public sealed class Trainer
         ImageDataset train, int epochs, LossHistory history, IProgress<TrainingProgress>? progress,
         CancellationToken cancellationToken)
     {
-        var steps = BatchLoader.CountSteps(train.Count, BatchSize);
+        var sampler = new BatchSampler(train.Count, BatchSize, Seed);
+        var steps = sampler.StepsPerEpoch;
         (int firstEpoch, int firstStep) = NextStep(history, steps);
         history.Cancelled = false;
         if (firstEpoch >= epochs)
         {
             yield break;
         }
-        using var loader = new BatchLoader(train, BatchSize, Seed, epochs, firstEpoch, firstStep);
+        using var images = train.ToDevice(_network.Context);
+        using var testImages = Test?.ToDevice(_network.Context);
         var clock = new Clock(epochs, steps, Test is not null);
+        var losses = new LossReader(_network, history, clock, progress, Math.Min(LossInterval, steps));
         for (var epoch = firstEpoch; epoch < epochs; epoch++)
         {
             var rate = SetLearningRates(epoch);
             history.Reserve(steps);
             clock.BeginEpoch();
-            TrainingProgress last = default;
             for (var step = epoch == firstEpoch ? firstStep : 0; step < steps; step++)
             {
                 if (cancellationToken.IsCancellationRequested)
                 {
+                    losses.Read(epoch, step, rate);
+                    losses.Report();
                     history.Cancelled = true;
                     SaveCheckpoint(train, history);
                     yield break;
                 }
-                var loss = Step(loader, clock);
-                if (!float.IsFinite(loss))
+                clock.Start();
+                var batch = sampler.GetBatch(epoch, step);
+                _network.QueueTrainStep(_optimizer, images, batch);
+                clock.StopAfterStep(batch.Length);
+                losses.AddStep();
+                var isCheckpoint = step < steps - 1 && IsCheckpoint((long)epoch * steps + step + 1);
+                if (losses.IsFull || isCheckpoint || step == steps - 1)
                 {
-                    throw new TrainingDivergedException(epoch + 1, step + 1, loss, history);
-                }
-                history.Add(new StepResult(epoch + 1, step + 1, loss, rate));
-                last = new TrainingProgress(
-                    epoch + 1, epochs, step + 1, steps, loss, rate, clock.SamplesPerSecond, clock.Elapsed,
-                    clock.Remaining(epoch, step), null);
-                if (step < steps - 1)
-                {
-                    if (IsCheckpoint((long)epoch * steps + step + 1))
+                    losses.Read(epoch, step + 1, rate);
+                    if (isCheckpoint && losses.AreFinite)
                     {
                         SaveCheckpoint(train, history);
                     }
-                    progress?.Report(last);
+                    losses.Report();
                 }
             }
-            var test = RunTest(history, clock, cancellationToken);
+            var test = RunTest(testImages, history, clock, cancellationToken);
             var result = new EpochResult(
                 epoch + 1, AverageLoss(history, epoch + 1), test?.Loss, test?.Accuracy, rate, clock.EpochSeconds,
                 clock.SamplesPerSecond);
@@ -274,26 +304,13 @@ public sealed class Trainer
             {
                 SaveCheckpoint(train, history);
             }
-            last = last with { Elapsed = clock.Elapsed, Remaining = clock.Remaining(epoch, steps - 1), Finished = result };
-            progress?.Report(last);
+            progress?.Report(clock.Progress(history.Steps[^1], result));
             yield return result;
             if (history.Cancelled)
             {
                 yield break;
             }
         }
-    }
-
-    private float Step(BatchLoader loader, Clock clock)
-    {
-        clock.BeginStep();
-        if (!loader.TryTake(out var batch))
-        {
-            throw new UnreachableException("the loader ended before the epoch");
-        }
-        var loss = _network.TrainStep(_optimizer, batch.Images, batch.Labels);
-        clock.EndStep(batch.Labels.Length);
-        return loss;
     }
 
     private bool IsCheckpoint(long step) => CheckpointSteps > 0 && step % CheckpointSteps == 0;
@@ -310,16 +327,17 @@ public sealed class Trainer
         CheckpointFile.Save(_network, _optimizer, CheckpointPath, metadata, TrainingState.Tensors(history));
     }
 
-    private Evaluation? RunTest(LossHistory history, Clock clock, CancellationToken cancellationToken)
+    private Evaluation? RunTest(
+        DeviceDataset? images, LossHistory history, Clock clock, CancellationToken cancellationToken)
     {
-        if (Test is null)
+        if (images is null)
         {
             return null;
         }
         try
         {
             var begin = Stopwatch.GetTimestamp();
-            var test = Evaluate(Test, cancellationToken);
+            var test = Evaluation.Of(_network, images, Test!.Labels.Span, cancellationToken);
             clock.Tested(Stopwatch.GetElapsedTime(begin));
             return test;
         }
@@ -381,14 +399,73 @@ public sealed class Trainer
         return sum / count;
     }
 
-    /// <summary>Times of a run. Training time is that of taking batches and of steps, nothing else.</summary>
+    /// <summary>
+    /// The losses of steps that were given to the device: read together, kept in the history and reported. A step whose loss has
+    /// been read is in the history whatever happens next.
+    /// </summary>
+    private sealed class LossReader(
+        Network network, LossHistory history, Clock clock, IProgress<TrainingProgress>? progress, int capacity)
+    {
+        private readonly float[] _losses = new float[capacity];
+
+        // steps whose losses are still to be read
+        private int _pending;
+
+        // of the last reading: the place of its first step in the history, and what ends the run
+        private int _first;
+        private TrainingDivergedException? _error;
+
+        public bool IsFull => _pending == capacity;
+
+        public bool AreFinite => _error is null;
+
+        public void AddStep() => _pending++;
+
+        /// <summary>Reads what is pending: the losses of an epoch's steps before <paramref name="end"/>.</summary>
+        public void Read(int epoch, int end, double rate)
+        {
+            var losses = _losses.AsSpan(0, _pending);
+            clock.Start();
+            network.ReadLosses(losses);
+            clock.Stop();
+            _first = history.Steps.Count;
+            for (var i = 0; i < losses.Length; i++)
+            {
+                var step = end - losses.Length + i + 1;
+                if (!float.IsFinite(losses[i]))
+                {
+                    _error = new TrainingDivergedException(epoch + 1, step, losses[i], history);
+                    break;
+                }
+                history.Add(new StepResult(epoch + 1, step, losses[i], rate));
+            }
+            _pending = 0;
+        }
+
+        /// <summary>Reports what was read last, but for an epoch's last step, which is reported with the epoch's result.</summary>
+        /// <exception cref="TrainingDivergedException">A loss was not a number or infinite.</exception>
+        public void Report()
+        {
+            for (var i = _first; i < history.Steps.Count; i++)
+            {
+                if (!clock.IsLastOfEpoch(history.Steps[i]))
+                {
+                    progress?.Report(clock.Progress(history.Steps[i], null));
+                }
+            }
+            if (_error is not null)
+            {
+                throw _error;
+            }
+        }
+    }
+
+    /// <summary>Times of a run. Training time is that of steps and of waiting for their losses, nothing else.</summary>
     private sealed class Clock(int epochs, int steps, bool tests)
     {
-        private readonly long _start = Stopwatch.GetTimestamp();
-        private long _stepStart, _runTicks, _epochTicks, _runSteps, _epochSamples;
+        private readonly long _begin = Stopwatch.GetTimestamp();
+        private long _start, _runTicks, _epochTicks, _runSteps, _epochSamples;
         private TimeSpan _test;
-
-        public TimeSpan Elapsed => Stopwatch.GetElapsedTime(_start);
 
         public double EpochSeconds => _epochTicks / (double)Stopwatch.Frequency;
 
@@ -396,29 +473,40 @@ public sealed class Trainer
 
         public void BeginEpoch() => (_epochTicks, _epochSamples) = (0, 0);
 
-        public void BeginStep() => _stepStart = Stopwatch.GetTimestamp();
+        public void Start() => _start = Stopwatch.GetTimestamp();
 
-        public void EndStep(int samples)
+        public void Stop()
         {
-            var ticks = Stopwatch.GetTimestamp() - _stepStart;
+            var ticks = Stopwatch.GetTimestamp() - _start;
             _runTicks += ticks;
             _epochTicks += ticks;
+        }
+
+        public void StopAfterStep(int samples)
+        {
+            Stop();
             _runSteps++;
             _epochSamples += samples;
         }
 
         public void Tested(TimeSpan time) => _test = time;
 
+        public bool IsLastOfEpoch(StepResult step) => step.Step == steps;
+
+        public TrainingProgress Progress(StepResult step, EpochResult? finished) => new(
+            step.Epoch, epochs, step.Step, steps, step.Loss, step.LearningRate, SamplesPerSecond, Stopwatch.GetElapsedTime(_begin),
+            Remaining(step), finished);
+
         // of the time after a step and, if it is the epoch's last one, the epoch's test
-        public TimeSpan? Remaining(int epoch, int step)
+        private TimeSpan? Remaining(StepResult step)
         {
             if (_runSteps < 2)
             {
                 return null;
             }
-            var stepsLeft = (long)(epochs - epoch) * steps - step - 1;
+            var stepsLeft = (long)(epochs - step.Epoch + 1) * steps - step.Step;
             var seconds = stepsLeft * (_runTicks / (double)Stopwatch.Frequency / _runSteps);
-            var testsLeft = step == steps - 1 ? epochs - epoch - 1 : epochs - epoch;
+            var testsLeft = IsLastOfEpoch(step) ? epochs - step.Epoch : epochs - step.Epoch + 1;
             return TimeSpan.FromSeconds(seconds + (tests ? testsLeft * _test.TotalSeconds : 0));
         }
     }

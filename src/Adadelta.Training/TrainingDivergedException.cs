@@ -3,7 +3,8 @@ using System.Globalization;
 namespace Adadelta.Training;
 
 /// <summary>
-/// A step's loss was not a number or infinite. The step's update has been made, so the network's parameters and the optimizer's
+/// A step's loss was not a number or infinite. The step's update has been made, and those of the steps after it that were given to
+/// the device before the loss was read (<see cref="Trainer.LossInterval"/>), so the network's parameters and the optimizer's
 /// state are no longer of use: load earlier ones or build the network again, with a lower learning rate.
 /// </summary>
 public sealed class TrainingDivergedException : Exception

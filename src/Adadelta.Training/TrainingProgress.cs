@@ -1,6 +1,6 @@
 namespace Adadelta.Training;
 
-/// <summary>Where a run stands; reported after each step.</summary>
+/// <summary>Where a run stands; reported for each step.</summary>
 /// <param name="Epoch">The epoch of the step, from 1.</param>
 /// <param name="Epochs">Epochs of the run.</param>
 /// <param name="Step">The step in its epoch, from 1.</param>

@@ -1,3 +1,6 @@
+using System.Buffers;
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
 using NUnit.Framework;
 
 namespace Adadelta.Native.Tests;
@@ -53,6 +56,67 @@ internal sealed unsafe class DeviceDatasetTests
         Assert.That(() => fromSet.ReadLosses(new float[5]), Throws.ArgumentException.With.Message.Contains("count: 5, expected count <= 4"));
     }
 
+    [TestCase("cpu")]
+    [TestCase("cuda", Category = "Cuda")]
+    public void A_data_set_on_managed_memory_trains_like_a_copy(string device)
+    {
+        using var context = Contexts.On(device, threads: 2);
+        using var copied = Build(context);
+        using var network = Build(context);
+        using var copiedOptimizer = new AdadeltaOptimizer(copied.Parameters);
+        using var optimizer = new AdadeltaOptimizer(network.Parameters);
+        var (pixels, labels) = Images(9);
+        // a part of an array: what lies before it is of another set
+        byte[] padded = [1, 2, 3, .. pixels];
+        using var copy = new DeviceDataset(context, pixels, labels, s_shape);
+        using var set = DeviceDataset.FromMemory(context, padded.AsMemory(3), labels, s_shape);
+        Assert.That((set.Count, set.Shape), Is.EqualTo((9, s_shape)));
+        Array.Clear(labels);
+        foreach (uint[] indices in (uint[][])[[8, 0, 3], [1], [8, 0, 3], [5, 4, 3], [2, 2]])
+        {
+            Assert.That(network.TrainStep(optimizer, set, indices), Is.EqualTo(copied.TrainStep(copiedOptimizer, copy, indices)));
+        }
+
+        // The CPU has no copy; another device has nothing but.
+        var before = Logits(network, set);
+        padded.AsSpan().Fill(255);
+        Assert.That(Logits(network, set), device == "cpu" ? Is.Not.EqualTo(before) : Is.EqualTo(before));
+        Assert.That(Logits(network, copy), Is.EqualTo(before));
+
+        static float[] Logits(Network network, DeviceDataset set)
+        {
+            var logits = new float[3];
+            network.Forward(set, [4], logits);
+            return logits;
+        }
+    }
+
+    [Test]
+    public void Memory_stays_pinned_as_long_as_its_data_set_does()
+    {
+        using var context = Contexts.Create();
+        using var memory = new CountingMemory(new byte[s_shape.Count]);
+        var set = DeviceDataset.FromMemory(context, memory.Memory, [0], s_shape);
+        Assert.That(memory.Pins, Is.EqualTo(1));
+        set.Dispose();
+        set.Dispose();
+        Assert.That(memory.Pins, Is.Zero);
+
+        Assert.That(
+            () => DeviceDataset.FromMemory(context, memory.Memory, [0, 0], s_shape),
+            Throws.ArgumentException.With.Message.Contains("pixel_count: 50, expected 100"));
+        Assert.That(memory.Pins, Is.Zero);
+
+        Forget(context, memory);
+        GC.Collect();
+        GC.WaitForPendingFinalizers();
+        Assert.That(memory.Pins, Is.Zero);
+
+        [MethodImpl(MethodImplOptions.NoInlining)]
+        static void Forget(ComputeContext context, CountingMemory memory) =>
+            DeviceDataset.FromMemory(context, memory.Memory, [0], s_shape);
+    }
+
     [Test]
     public void What_does_not_fit_is_refused_by_name()
     {
@@ -73,6 +137,13 @@ internal sealed unsafe class DeviceDatasetTests
             () => new DeviceDataset(context, pixels, labels, new(0, 5, 5)),
             Throws.InstanceOf<ArgumentException>().With.Message.Contains("shape.Channels"));
         Assert.That(() => new DeviceDataset(context, [], [], s_shape), Throws.ArgumentException.With.Message.Contains("count: 0"));
+        Assert.That(() => DeviceDataset.FromMemory(null!, pixels, labels, s_shape), Throws.ArgumentNullException);
+        Assert.That(
+            () => DeviceDataset.FromMemory(context, pixels, labels, new(2, 5, -1)),
+            Throws.InstanceOf<ArgumentException>().With.Message.Contains("shape.Width: -1"));
+        Assert.That(
+            () => DeviceDataset.FromMemory(context, ReadOnlyMemory<byte>.Empty, [], s_shape),
+            Throws.ArgumentException.With.Message.Contains("count: 0"));
         set.Dispose();
         Assert.That(() => network.TrainStep(optimizer, set, [0]), Throws.TypeOf<ObjectDisposedException>());
     }
@@ -85,5 +156,25 @@ internal sealed unsafe class DeviceDatasetTests
         var pixels = new byte[count * s_shape.Count];
         new Random(7).NextBytes(pixels);
         return (pixels, [.. Enumerable.Range(0, count).Select(i => (byte)(i % 3))]);
+    }
+
+    private sealed class CountingMemory(byte[] bytes) : MemoryManager<byte>
+    {
+        public int Pins { get; private set; }
+
+        public override Span<byte> GetSpan() => bytes;
+
+        public override MemoryHandle Pin(int elementIndex = 0)
+        {
+            Pins++;
+            var handle = GCHandle.Alloc(bytes, GCHandleType.Pinned);
+            return new MemoryHandle((byte*)handle.AddrOfPinnedObject() + elementIndex, handle, this);
+        }
+
+        public override void Unpin() => Pins--;
+
+        protected override void Dispose(bool disposing)
+        {
+        }
     }
 }

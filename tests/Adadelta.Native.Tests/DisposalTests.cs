@@ -12,15 +12,16 @@ internal sealed class DisposalTests
     [Test]
     public void Objects_may_be_disposed_in_any_order()
     {
-        for (var order = 0; order < 24; order++)
+        for (var order = 0; order < 120; order++)
         {
             var context = ComputeContext.Create(Device.Cpu, 2);
             var network = SmallNetwork(context);
             var optimizer = new AdadeltaOptimizer(network.Parameters);
             var tensor = new Tensor(context, 3);
-            network.TrainStep(optimizer, [1, 2, 3, 4], [0]);
-            var remaining = new List<IDisposable> { context, network, optimizer, tensor };
-            for (int index = order, left = 4; left > 0; index /= left, left--)
+            var dataset = DeviceDataset.FromMemory(context, new byte[] { 1, 2, 3, 4 }, [0], network.InputShape);
+            network.TrainStep(optimizer, dataset, [0]);
+            var remaining = new List<IDisposable> { context, network, optimizer, tensor, dataset };
+            for (int index = order, left = 5; left > 0; index /= left, left--)
             {
                 remaining[index % left].Dispose();
                 remaining[index % left].Dispose();

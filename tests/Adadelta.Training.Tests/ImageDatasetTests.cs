@@ -1,3 +1,4 @@
+using Adadelta.Native;
 using NUnit.Framework;
 
 namespace Adadelta.Training.Tests;
@@ -12,7 +13,7 @@ public class ImageDatasetTests
     {
         var data = Make();
         Assert.That((data.Name, data.Count, data.Channels, data.Height, data.Width, data.Classes), Is.EqualTo(("some", 5, 2, 3, 4, 3)));
-        Assert.That(data.Shape, Is.EqualTo(new Native.ImageShape(2, 3, 4)));
+        Assert.That(data.Shape, Is.EqualTo(new ImageShape(2, 3, 4)));
         Assert.That(data.Image(2).ToArray(), Is.EqualTo(Enumerable.Range(48, 24)));
     }
 
@@ -24,6 +25,24 @@ public class ImageDatasetTests
         Assert.That(data.Pixels.ToArray(), Is.EqualTo(Enumerable.Range(0, 48)));
         Assert.That(data.Labels.ToArray(), Is.EqualTo(new byte[] { 0, 1 }));
         Assert.That(data.Image(1).ToArray(), Is.EqualTo(Enumerable.Range(24, 24)));
+    }
+
+    [Test]
+    public void ToDevice_gives_the_same_images_in_place()
+    {
+        using var context = ComputeContext.Create(Device.Cpu);
+        using var network = new NetworkBuilder(2, 3, 4).Flatten().Linear(1).Build(context);
+        var pixels = new byte[120];
+        var data = new ImageDataset("some", 2, 3, 4, 3, pixels, [0, 1, 2, 0, 1]);
+        using var images = data.Take(3).ToDevice(context);
+        Assert.That((images.Count, images.Shape), Is.EqualTo((3, data.Shape)));
+        var input = new float[24];
+        float[] expected = [0], actual = [0];
+        pixels[50] = 200;
+        Pixels.Scale(data.Image(2), input);
+        network.Forward(input, expected);
+        network.Forward(images, [2], actual);
+        Assert.That(actual, Is.EqualTo(expected));
     }
 
     private static IEnumerable<TestCaseData> Bad()

@@ -33,6 +33,36 @@ internal sealed class SampleTests
         Assert.That(File.ReadAllLines(csv), Has.Length.EqualTo(9));
     }
 
+    // That of the package's readme, for a loop of one's own: it takes the same steps as the trainer.
+    [Test]
+    public void The_sample_of_a_loop_takes_the_trainer_s_steps()
+    {
+        var digits = Digits.Create(seed: 1, train: 200, test: 10);
+        using var context = ComputeContext.Create(Device.Cpu);
+        var losses = new List<float>();
+
+        using var network = Build(context);
+        using var optimizer = new AdadeltaOptimizer(network.Parameters, new() { LearningRate = 0.1, Rho = 0.9 });
+        using var images = digits.Train.ToDevice(context);
+        var sampler = new BatchSampler(images.Count, batchSize: 64, seed: 1);
+        for (var epoch = 0; epoch < 2; epoch++)
+        {
+            for (var step = 0; step < sampler.StepsPerEpoch; step++)
+            {
+                var loss = network.TrainStep(optimizer, images, sampler.GetBatch(epoch, step));
+                losses.Add(loss);
+            }
+        }
+
+        using var trained = Build(context);
+        using var itsOptimizer = new AdadeltaOptimizer(trained.Parameters, new() { LearningRate = 0.1, Rho = 0.9 });
+        var history = new Trainer(trained, itsOptimizer) { BatchSize = 64, Seed = 1 }.Fit(digits.Train, epochs: 2);
+        Assert.That(losses, Is.EqualTo(history.Steps.Select(step => step.Loss)));
+
+        static Network Build(ComputeContext context) =>
+            new NetworkBuilder(1, 28, 28).Conv2d(4, kernel: 5).MaxPool2d(2).ReLU().Flatten().Linear(10).Build(context, seed: 1);
+    }
+
     [Test]
     public void The_sample_that_uses_only_the_optimizer_fits_its_curve()
     {

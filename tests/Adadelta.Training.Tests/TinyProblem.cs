@@ -1,4 +1,5 @@
 using Adadelta.Native;
+using NUnit.Framework;
 
 namespace Adadelta.Training.Tests;
 
@@ -36,9 +37,9 @@ internal static class TinyProblem
     {
         public Setup(
             int threads = 0, ulong seed = 1, int maxBatchSize = 16, Reduction reduction = Reduction.Mean, bool dropout = false,
-            double learningRate = 1)
+            double learningRate = 1, string device = "cpu")
         {
-            Context = ComputeContext.Create(Device.Cpu, threads);
+            Context = ContextOn(device, threads);
             Network = Builder(dropout).Build(Context, seed, maxBatchSize, reduction);
             Optimizer = new AdadeltaOptimizer(Network.Parameters, new AdadeltaOptions { LearningRate = learningRate });
         }
@@ -52,6 +53,21 @@ internal static class TinyProblem
         /// <summary>The bits of all parameters.</summary>
         public int[] Weights() =>
             [.. Network.Parameters.SelectMany(parameter => parameter.Value.ToArray()).Select(BitConverter.SingleToInt32Bits)];
+
+        // "cpu" or "cuda": a GPU, or the simulator that ADADELTA_BACKEND_PATH names. The own kernels always give the same bits. A
+        // test of what is not here is skipped with the reason.
+        private static ComputeContext ContextOn(string device, int threads)
+        {
+            if (device == "cpu")
+            {
+                return ComputeContext.Create(Device.Cpu, threads);
+            }
+            if (NativeLibraryInfo.BackendReason("cuda") is { Length: > 0 } reason)
+            {
+                Assert.Ignore(reason);
+            }
+            return ComputeContext.Create(Device.Cuda(0), cuda: new CudaOptions { OwnKernelsOnly = true });
+        }
 
         public void Dispose()
         {

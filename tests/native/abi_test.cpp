@@ -398,11 +398,13 @@ TEST(Null, IsRefusedByName) {
   check(adn_dataset_create(&made_dataset, context.get(), bytes, 4, bytes, 1, image));
   const Dataset dataset(made_dataset);
   const uint32_t place = 0;
-  refused(adn_dataset_create(nullptr, context.get(), bytes, 4, bytes, 1, image), "dataset");
-  refused(adn_dataset_create(&made_dataset, nullptr, bytes, 4, bytes, 1, image), "context");
-  refused(adn_dataset_create(&made_dataset, context.get(), nullptr, 4, bytes, 1, image), "pixels");
-  refused(adn_dataset_create(&made_dataset, context.get(), bytes, 4, nullptr, 1, image), "labels");
-  refused(adn_dataset_create(&made_dataset, context.get(), bytes, 4, bytes, 1, nullptr), "shape");
+  for (const auto create : {adn_dataset_create, adn_dataset_create_external}) {
+    refused(create(nullptr, context.get(), bytes, 4, bytes, 1, image), "dataset");
+    refused(create(&made_dataset, nullptr, bytes, 4, bytes, 1, image), "context");
+    refused(create(&made_dataset, context.get(), nullptr, 4, bytes, 1, image), "pixels");
+    refused(create(&made_dataset, context.get(), bytes, 4, nullptr, 1, image), "labels");
+    refused(create(&made_dataset, context.get(), bytes, 4, bytes, 1, nullptr), "shape");
+  }
   refused(adn_network_forward_dataset(nullptr, 0, nullptr, dataset.get(), &place, 1, 0), "network");
   refused(adn_network_forward_dataset(nullptr, 0, network.get(), nullptr, &place, 1, 0), "dataset");
   refused(adn_network_forward_dataset(nullptr, 0, network.get(), dataset.get(), nullptr, 1, 0), "indices");

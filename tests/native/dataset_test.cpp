@@ -24,6 +24,12 @@ class Batches : public testing::Test {
         adn_dataset_create(&dataset, context, pixels_.data(), pixels_.size(), labels_.data(), labels_.size(), shape_));
     return Dataset(dataset);
   }
+  Dataset make_external(adn_context* context) {
+    adn_dataset* dataset = nullptr;
+    check(adn_dataset_create_external(&dataset, context, pixels_.data(), pixels_.size(), labels_.data(), labels_.size(),
+                                      shape_));
+    return Dataset(dataset);
+  }
   // The same batch as floats, by the formula of the header.
   Floats images(const std::vector<uint32_t>& indices) const {
     Floats batch;
@@ -66,6 +72,57 @@ TEST_F(Batches, OfADatasetGiveTheBitsOfTheSameImages) {
     expect_same_bits(logits, read, "logits");
   }
   expect_same_bits(expected.values(), actual.values(), "parameter");
+}
+
+TEST_F(Batches, OfADatasetOnTheCallersPixelsGiveTheSameBits) {
+  Network copied(context_.get(), layers_), external(context_.get(), layers_);
+  const OptimizerHandle copied_optimizer = make_optimizer(context_.get(), copied);
+  const OptimizerHandle external_optimizer = make_optimizer(context_.get(), external);
+  const Dataset copy = make_dataset(context_.get()), own = make_external(context_.get());
+  for (const std::vector<uint32_t>& indices : kBatches) {
+    float expected = 0, actual = 0;
+    check(adn_network_train_step_dataset(&expected, copied.get(), copied_optimizer.get(), copy.get(), indices.data(),
+                                         indices.size()));
+    check(adn_network_train_step_dataset(&actual, external.get(), external_optimizer.get(), own.get(), indices.data(),
+                                         indices.size()));
+    expect_same_bits(Floats{expected}, Floats{actual}, "loss");
+  }
+  expect_same_bits(copied.values(), external.values(), "parameter");
+}
+
+TEST_F(Batches, TheCpuReadsTheCallersPixelsInPlace) {
+  Network network(context_.get(), layers_);
+  const Dataset copy = make_dataset(context_.get()), own = make_external(context_.get());
+  const std::vector<uint32_t> indices = kBatches[0];
+  const auto logits_of = [&](const Dataset& dataset) {
+    Floats logits(indices.size() * kClasses);
+    check(adn_network_forward_dataset(logits.data(), logits.size(), network.get(), dataset.get(), indices.data(),
+                                      indices.size(), ADN_MODE_EVALUATE));
+    return logits;
+  };
+  const Floats before = logits_of(own);
+  for (uint8_t& pixel : pixels_) pixel = static_cast<uint8_t>(~pixel);
+  expect_same_bits(network.forward(images(indices), ADN_MODE_EVALUATE), logits_of(own), "logits of what is there now");
+  expect_same_bits(before, logits_of(copy), "logits of the copy");
+}
+
+// What an address sanitizer sees to: the pixels are let go of with the data set, the labels at once.
+TEST_F(Batches, TheCallersPixelsAreNeededAsLongAsTheDatasetAlone) {
+  Network network(context_.get(), layers_);
+  const OptimizerHandle optimizer = make_optimizer(context_.get(), network);
+  Dataset own = make_external(context_.get());
+  const std::vector<uint32_t> indices = kBatches[0];
+  std::fill(labels_.begin(), labels_.end(), uint8_t{255});
+  labels_ = {};
+  context_.reset();
+  float loss = 0;
+  check(
+      adn_network_train_step_dataset(&loss, network.get(), optimizer.get(), own.get(), indices.data(), indices.size()));
+  own.reset();
+  const Floats input = images(indices);
+  pixels_ = {};
+  check(adn_network_forward(nullptr, 0, network.get(), input.data(), input.size(), indices.size(), ADN_MODE_TRAIN));
+  check(adn_network_backward(network.get(), Floats(indices.size() * kClasses, 1.0f).data(), indices.size() * kClasses));
 }
 
 TEST_F(Batches, OfExternalMemoryGiveTheSameBits) {
@@ -155,13 +212,15 @@ TEST_F(Batches, BadOnesAreRefusedAndChangeNothing) {
   expect_failure(invalid, train(Dataset(made).get(), 1), {"labels[0]", "5"});
 
   const uint64_t huge[3] = {uint64_t{1} << 40, uint64_t{1} << 40, 1}, none[3] = {2, 0, 7};
-  const auto create = [&](uint64_t bytes, uint64_t count, const uint64_t* shape) {
-    return adn_dataset_create(&made, context_.get(), pixels_.data(), bytes, labels_.data(), count, shape);
-  };
-  expect_failure(invalid, create(pixels_.size() - 1, kImages, shape_), {"pixel_count", "1931", "1932"});
-  expect_failure(invalid, create(0, 0, shape_), {"count", "0"});
-  expect_failure(invalid, create(pixels_.size(), kImages, none), {"shape[1]", "0"});
-  expect_failure(invalid, create(pixels_.size(), kImages, huge), {"shape[1]"});
+  for (const auto function : {adn_dataset_create, adn_dataset_create_external}) {
+    const auto create = [&](uint64_t bytes, uint64_t count, const uint64_t* shape) {
+      return function(&made, context_.get(), pixels_.data(), bytes, labels_.data(), count, shape);
+    };
+    expect_failure(invalid, create(pixels_.size() - 1, kImages, shape_), {"pixel_count", "1931", "1932"});
+    expect_failure(invalid, create(0, 0, shape_), {"count", "0"});
+    expect_failure(invalid, create(pixels_.size(), kImages, none), {"shape[1]", "0"});
+    expect_failure(invalid, create(pixels_.size(), kImages, huge), {"shape[1]"});
+  }
   expect_same_bits(before, network.values(), "parameter");
 }
 

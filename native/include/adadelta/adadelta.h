@@ -200,6 +200,13 @@ typedef struct adn_dataset adn_dataset;
 ADN_API adn_status adn_dataset_create(adn_dataset** dataset, adn_context* context, const uint8_t* pixels,
                                       uint64_t pixel_count, const uint8_t* labels, uint64_t count,
                                       const uint64_t* shape) ADN_NOEXCEPT;
+/* The same on pixels of the caller's own, in host memory on every device: the CPU reads them where they are, so that they are
+ * held once; a device with memory of its own takes a copy. They must stay valid and where they are until the data set is
+ * destroyed, and must not be written while a call runs on it. What is written between two calls the CPU sees and another
+ * device does not. The labels are copied. Errors: as adn_dataset_create. */
+ADN_API adn_status adn_dataset_create_external(adn_dataset** dataset, adn_context* context, const uint8_t* pixels,
+                                               uint64_t pixel_count, const uint8_t* labels, uint64_t count,
+                                               const uint64_t* shape) ADN_NOEXCEPT;
 ADN_API void adn_dataset_destroy(adn_dataset* dataset) ADN_NOEXCEPT;
 
 /* ---- Network -------------------------------------------------------------------------------------------------------------

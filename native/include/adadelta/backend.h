@@ -14,7 +14,7 @@
 
 #include "adadelta/adadelta.h"
 
-#define ADN_BACKEND_VERSION 2u
+#define ADN_BACKEND_VERSION 3u
 
 /* Kinds of operation. CONV is Conv2d and Linear: a Linear layer on C x H x W is a convolution whose kernel is H x W, so
  * its weight [out, C*H*W] is the same memory as [out, C, H, W]. Flatten is no operation at all. */
@@ -203,9 +203,11 @@ typedef struct adn_backend {
   adn_status (*adadelta_vjp)(double* lr_bar, void* device, const adn_adadelta_vjp* vjp,
                              const adn_adadelta_group* group);
 
-  /* Images as bytes kept on the device, [count][image_size] in row-major order. A network takes byte / 255.0f. */
-  adn_status (*dataset_create)(void** dataset, void* device, const uint8_t* pixels, uint64_t count,
-                               uint64_t image_size);
+  /* Images as bytes kept on the device, [count][image_size] in row-major order in host memory. A network takes
+   * byte / 255.0f. external 1: the pixels stay where they are until dataset_destroy, so that a device which reads host memory
+   * need not copy them. */
+  adn_status (*dataset_create)(void** dataset, void* device, const uint8_t* pixels, uint64_t count, uint64_t image_size,
+                               int32_t external);
   void (*dataset_destroy)(void* dataset);
 
   /* NULL in a backend that has always finished when a call returns: waits for everything given to it so far. */

@@ -3,10 +3,10 @@
 
 using namespace adn;
 
-extern "C" {
+namespace {
 
-adn_status adn_dataset_create(adn_dataset** dataset, adn_context* context, const uint8_t* pixels, uint64_t pixel_count,
-                              const uint8_t* labels, uint64_t count, const uint64_t* shape) noexcept {
+adn_status create(adn_dataset** dataset, adn_context* context, const uint8_t* pixels, uint64_t pixel_count,
+                  const uint8_t* labels, uint64_t count, const uint64_t* shape, bool external) {
   return guard([&] {
     require(dataset, "dataset");
     require(context, "context");
@@ -30,8 +30,23 @@ adn_status adn_dataset_create(adn_dataset** dataset, adn_context* context, const
     }
     require(pixels, "pixels");
     require(labels, "labels");
-    *dataset = new adn_dataset{{context->impl, pixels, labels, count, shape}};
+    *dataset = new adn_dataset{{context->impl, pixels, labels, count, shape, external}};
   });
+}
+
+}  // namespace
+
+extern "C" {
+
+adn_status adn_dataset_create(adn_dataset** dataset, adn_context* context, const uint8_t* pixels, uint64_t pixel_count,
+                              const uint8_t* labels, uint64_t count, const uint64_t* shape) noexcept {
+  return create(dataset, context, pixels, pixel_count, labels, count, shape, false);
+}
+
+adn_status adn_dataset_create_external(adn_dataset** dataset, adn_context* context, const uint8_t* pixels,
+                                       uint64_t pixel_count, const uint8_t* labels, uint64_t count,
+                                       const uint64_t* shape) noexcept {
+  return create(dataset, context, pixels, pixel_count, labels, count, shape, true);
 }
 
 void adn_dataset_destroy(adn_dataset* dataset) noexcept { delete dataset; }

@@ -52,11 +52,11 @@ void Context::synchronize() const {
 }
 
 Dataset::Dataset(std::shared_ptr<Context> context, const uint8_t* pixels, const uint8_t* labels, uint64_t count,
-                 const uint64_t* shape)
+                 const uint64_t* shape, bool external)
     : context_(std::move(context)), count_(count), labels_(labels, labels + count) {
   std::copy_n(shape, 3, shape_);
   context_->call(&adn_backend::dataset_create, &data_, context_->device(), pixels, count,
-                 shape[0] * shape[1] * shape[2]);
+                 shape[0] * shape[1] * shape[2], int32_t{external});
 }
 
 Dataset::~Dataset() { context_->backend().dataset_destroy(data_); }

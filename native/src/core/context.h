@@ -40,8 +40,9 @@ class Context {
 // Labelled images as bytes, on the device; the labels are kept here.
 class Dataset {
  public:
+  // external: the pixels stay the caller's and where they are, and the CPU reads them there.
   Dataset(std::shared_ptr<Context> context, const uint8_t* pixels, const uint8_t* labels, uint64_t count,
-          const uint64_t* shape);
+          const uint64_t* shape, bool external);
   ~Dataset();
   Dataset(const Dataset&) = delete;
   Dataset& operator=(const Dataset&) = delete;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
+#include <memory>
 
 #include "core/error.h"
 #include "cpu/adadelta.h"
@@ -138,8 +139,14 @@ adn_status network_backward(void* network, const adn_network_memory* memory, con
   return guard([&] { network_of(network).backward(*memory, output_gradient, static_cast<int64_t>(batch_size), step); });
 }
 
-adn_status dataset_create(void** dataset, void*, const uint8_t* pixels, uint64_t count, uint64_t image_size) {
-  return guard([&] { *dataset = new cpu::Dataset{std::vector<uint8_t>(pixels, pixels + count * image_size)}; });
+adn_status dataset_create(void** dataset, void*, const uint8_t* pixels, uint64_t count, uint64_t image_size,
+                          int32_t external) {
+  return guard([&] {
+    auto made = std::make_unique<cpu::Dataset>();
+    if (external == 0) made->copy.assign(pixels, pixels + count * image_size);
+    made->pixels = external == 0 ? made->copy.data() : pixels;
+    *dataset = made.release();
+  });
 }
 
 void dataset_destroy(void* dataset) { delete static_cast<cpu::Dataset*>(dataset); }

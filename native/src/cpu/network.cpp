@@ -185,7 +185,7 @@ void Network::read_input(const adn_network_memory& memory, const adn_batch& batc
   pool_.run(static_cast<int64_t>(batch.count), [&](int64_t image, uint32_t) {
     float* to = value(memory, 0) + image * size;
     if (dataset != nullptr) {
-      bytes_to_channels_last(to, dataset->pixels.data() + batch.indices[image] * size, channels, pixels);
+      bytes_to_channels_last(to, dataset->pixels + batch.indices[image] * size, channels, pixels);
     } else {
       to_channels_last(to, batch.input + image * size, channels, pixels);
     }

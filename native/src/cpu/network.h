@@ -10,7 +10,8 @@
 namespace adn::cpu {
 
 struct Dataset {
-  std::vector<uint8_t> pixels;
+  std::vector<uint8_t> copy;  // empty where the caller's own pixels are read
+  const uint8_t* pixels;
 };
 
 class Network {

@@ -202,7 +202,8 @@ adn_status step_gradient(double* lr_bar, void* device, const adn_adadelta_vjp* v
   return on(device_of(device), [&] { adadelta_vjp(lr_bar, device_of(device), *vjp, *group); });
 }
 
-adn_status dataset_create(void** dataset, void* device, const uint8_t* pixels, uint64_t count, uint64_t image_size) {
+adn_status dataset_create(void** dataset, void* device, const uint8_t* pixels, uint64_t count, uint64_t image_size,
+                          int32_t /* external: a copy is taken in any case */) {
   Device& d = device_of(device);
   return on(d, [&] {
     auto made = std::make_unique<OwnedDataset>(OwnedDataset{{Memory(d, count * image_size)}, &d});

@@ -98,6 +98,16 @@ public sealed class ImageDataset
         return new(Name, Shape, Classes, Pixels[..(count * Shape.Count)], Labels[..count]);
     }
 
+    /// <summary>
+    /// The images where a context's device reads them, for training and evaluation by their places. On the CPU they share this
+    /// data set's memory; another device takes a copy.
+    /// </summary>
+    /// <param name="context">The context.</param>
+    /// <returns>The images, which the caller disposes.</returns>
+    /// <exception cref="ObjectDisposedException">The context is disposed.</exception>
+    /// <exception cref="OutOfMemoryException">There is no memory for it.</exception>
+    public DeviceDataset ToDevice(ComputeContext context) => DeviceDataset.FromMemory(context, Pixels, Labels.Span, Shape);
+
     /// <summary>The same images, told to have at least as many classes.</summary>
     internal ImageDataset WithClasses(int classes) => new(Name, Shape, classes, Pixels, Labels);
 

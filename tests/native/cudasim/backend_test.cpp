@@ -941,6 +941,20 @@ TEST(CudaBackend, RefusesMemoryOfAnotherContextAndLeavesThatCurrent) {
   EXPECT_EQ(nullptr, cudasim::current_context());
 }
 
+// A copy is taken: what becomes of the caller's pixels afterwards, the device does not see.
+TEST(CudaBackend, AnExternalDatasetIsOnTheDevice) {
+  Images images = make_images(40, {1, 12, 12});
+  const Context context = make_cuda(deterministic_options());
+  Training expected(context.get(), small_network(), images), actual(context.get(), small_network(), images);
+  const uint64_t shape[] = {1, 12, 12};
+  adn_dataset* made = nullptr;
+  check(adn_dataset_create_external(&made, context.get(), images.pixels.data(), images.pixels.size(),
+                                    images.labels.data(), images.count(), shape));
+  actual.dataset.reset(made);
+  std::fill(images.pixels.begin(), images.pixels.end(), uint8_t{0});
+  expect_same_bits(expected.epoch(40, 16), actual.epoch(40, 16), "losses");
+}
+
 // ---- Failures ----
 
 struct Alive {
