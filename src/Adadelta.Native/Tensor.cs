@@ -148,6 +148,10 @@ public sealed unsafe class Tensor : IDisposable
     /// <exception cref="ObjectDisposedException">The tensor, or the network or optimizer that owns it, is disposed.</exception>
     public long Count => Live()._count;
 
+    /// <summary>Bytes of all elements.</summary>
+    /// <exception cref="ObjectDisposedException">The tensor, or the network or optimizer that owns it, is disposed.</exception>
+    public long ByteCount => checked(Count * SizeOf(Type));
+
     /// <summary>The type of its elements.</summary>
     /// <exception cref="ObjectDisposedException">The tensor, or the network or optimizer that owns it, is disposed.</exception>
     public ElementType Type => Live()._type;
@@ -216,12 +220,21 @@ public sealed unsafe class Tensor : IDisposable
     /// <exception cref="ObjectDisposedException">The tensor, or the network or optimizer that owns it, is disposed.</exception>
     public byte[] ToBytes()
     {
-        var bytes = new byte[checked(Count * SizeOf(Type))];
-        fixed (byte* pointer = bytes)
-        {
-            Status.ThrowIfFailed(NativeMethods.adn_tensor_read_bytes(pointer, (ulong)bytes.Length, Handle));
-        }
+        var bytes = new byte[ByteCount];
+        ReadBytes(bytes);
         return bytes;
+    }
+
+    /// <summary>Copies all elements as their bytes into memory of the caller's.</summary>
+    /// <param name="destination">Takes the bytes, as <see cref="ToBytes"/> gives them; its length must be theirs.</param>
+    /// <exception cref="ArgumentException">The length differs.</exception>
+    /// <exception cref="ObjectDisposedException">The tensor, or the network or optimizer that owns it, is disposed.</exception>
+    public void ReadBytes(Span<byte> destination)
+    {
+        fixed (byte* pointer = destination)
+        {
+            Status.ThrowIfFailed(NativeMethods.adn_tensor_read_bytes(pointer, (ulong)destination.Length, Handle));
+        }
     }
 
     /// <summary>Sets all elements from their bytes.</summary>

@@ -47,7 +47,7 @@ public static class CheckpointFile
 
     internal static void Save(
         Network network, AdadeltaOptimizer optimizer, string path, IReadOnlyDictionary<string, string>? metadata,
-        IEnumerable<SafeTensor> more)
+        IEnumerable<TensorSource> more)
     {
         ArgumentNullException.ThrowIfNull(network);
         ArgumentNullException.ThrowIfNull(optimizer);
@@ -56,8 +56,8 @@ public static class CheckpointFile
             [SeedKey] = network.Seed.ToString(CultureInfo.InvariantCulture),
             [StepKey] = network.Step.ToString(CultureInfo.InvariantCulture),
         };
-        SafeTensor[] tensors = [.. NetworkFile.Tensors(network), .. OptimizerFile.Tensors(optimizer, texts), .. more];
-        SafeTensors.Write(path, tensors, texts);
+        TensorSource[] tensors = [.. NetworkFile.Tensors(network), .. OptimizerFile.Tensors(optimizer, texts), .. more];
+        SafeTensors.WriteSources(path, tensors, texts);
     }
 
     /// <summary><paramref name="check"/> may refuse the file before anything is changed.</summary>

@@ -14,7 +14,7 @@ public static class NetworkFile
     public static void Save(Network network, string path, IReadOnlyDictionary<string, string>? metadata = null)
     {
         ArgumentNullException.ThrowIfNull(network);
-        SafeTensors.Write(path, [.. Tensors(network)], metadata);
+        SafeTensors.WriteSources(path, [.. Tensors(network)], metadata);
     }
 
     /// <summary>Sets all parameters from a file. Where anything does not fit, nothing is changed.</summary>
@@ -34,8 +34,8 @@ public static class NetworkFile
         return file.Metadata;
     }
 
-    internal static IEnumerable<SafeTensor> Tensors(Network network) =>
-        network.Parameters.Select(p => new SafeTensor(p.Name, SafeTensors.Float32, [.. p.Value.Shape], p.Value.ToBytes()));
+    internal static IEnumerable<TensorSource> Tensors(Network network) => network.Parameters.Select(p => new TensorSource(
+        p.Name, SafeTensors.Float32, [.. p.Value.Shape], checked((int)p.Value.ByteCount), p.Value.ReadBytes));
 
     /// <summary>Checks that tensors are a network's parameters.</summary>
     /// <returns>What sets the parameters.</returns>

@@ -42,7 +42,7 @@ public static class OptimizerFile
     {
         ArgumentNullException.ThrowIfNull(optimizer);
         Dictionary<string, string> texts = new(metadata ?? new Dictionary<string, string>(), StringComparer.Ordinal);
-        SafeTensors.Write(path, [.. Tensors(optimizer, texts)], texts);
+        SafeTensors.WriteSources(path, [.. Tensors(optimizer, texts)], texts);
     }
 
     /// <summary>
@@ -66,7 +66,7 @@ public static class OptimizerFile
     }
 
     /// <summary>The state's tensors; the rest goes into the metadata.</summary>
-    internal static IEnumerable<SafeTensor> Tensors(AdadeltaOptimizer optimizer, Dictionary<string, string> metadata)
+    internal static IEnumerable<TensorSource> Tensors(AdadeltaOptimizer optimizer, Dictionary<string, string> metadata)
     {
         metadata["format"] = "pt";
         metadata[VersionKey] = Version;
@@ -158,28 +158,36 @@ public static class OptimizerFile
         return groups;
     }
 
-    private static IEnumerable<SafeTensor> StateTensors(AdadeltaOptimizer optimizer, int index)
+    private static IEnumerable<TensorSource> StateTensors(AdadeltaOptimizer optimizer, int index)
     {
         var step = optimizer.GetStep(index);
-        yield return step <= MostFloatStep
+        yield return TensorSource.Of(step <= MostFloatStep
             ? new SafeTensor(Key(index, "step"), [], [(float)step])
-            : SafeTensor.FromDoubles(Key(index, "step"), [], [step]);
+            : SafeTensor.FromDoubles(Key(index, "step"), [], [step]));
         var state = optimizer.GetState(index);
-        yield return TensorOf("square_avg", state.SquareAverage);
-        yield return TensorOf("acc_delta", state.AccumulatedDelta);
+        yield return Source("square_avg", state.SquareAverage, state.SquareAverage.ReadBytes);
+        yield return Source("acc_delta", state.AccumulatedDelta, state.AccumulatedDelta.ReadBytes);
         using var master = optimizer.GetMasterWeights(index);
         if (master is not null)
         {
-            yield return TensorOf("master", master);
+            yield return Source("master", master, bytes => ReadView(optimizer.GetMasterWeights(index)!, bytes));
         }
         using var average = optimizer.GetAverage(index);
         if (average is not null)
         {
-            yield return TensorOf("average", average);
+            yield return Source("average", average, bytes => ReadView(optimizer.GetAverage(index)!, bytes));
         }
 
-        SafeTensor TensorOf(string what, Tensor tensor) =>
-            new(Key(index, what), TypeName(tensor.Type), [.. tensor.Shape], tensor.ToBytes());
+        TensorSource Source(string what, Tensor tensor, Action<Span<byte>> copyTo) =>
+            new(Key(index, what), TypeName(tensor.Type), [.. tensor.Shape], checked((int)tensor.ByteCount), copyTo);
+
+        static void ReadView(Tensor view, Span<byte> bytes)
+        {
+            using (view)
+            {
+                view.ReadBytes(bytes);
+            }
+        }
     }
 
     private static string Key(int index, string what) =>

@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Buffers.Binary;
 using System.Runtime.InteropServices;
 using System.Text;
@@ -34,6 +35,18 @@ public sealed record SafeTensor(string Name, string Type, long[] Shape, byte[] B
     public float[] Data => Type == SafeTensors.Float32
         ? MemoryMarshal.Cast<byte, float>(Bytes).ToArray()
         : throw new InvalidOperationException($"tensor '{Name}' has dtype {Type}, expected {SafeTensors.Float32}");
+}
+
+/// <summary>A named array of numbers that is read when it is written: a file of many needs room for one of them.</summary>
+/// <param name="Name">As <see cref="SafeTensor.Name"/>.</param>
+/// <param name="Type">As <see cref="SafeTensor.Type"/>.</param>
+/// <param name="Shape">As <see cref="SafeTensor.Shape"/>.</param>
+/// <param name="ByteCount">Bytes of the elements.</param>
+/// <param name="CopyTo">Copies them, in row-major order and the machine's byte order.</param>
+internal sealed record TensorSource(string Name, string Type, long[] Shape, int ByteCount, Action<Span<byte>> CopyTo)
+{
+    public static TensorSource Of(SafeTensor tensor) =>
+        new(tensor.Name, tensor.Type, tensor.Shape, tensor.Bytes.Length, bytes => tensor.Bytes.CopyTo(bytes));
 }
 
 /// <summary>What a safetensors file holds.</summary>
@@ -79,18 +92,35 @@ public static class SafeTensors
     public static void Write(string path, IReadOnlyList<SafeTensor> tensors, IReadOnlyDictionary<string, string>? metadata = null)
     {
         ArgumentNullException.ThrowIfNull(tensors);
+        WriteSources(path, [.. tensors.Select(TensorSource.Of)], metadata);
+    }
+
+    internal static void WriteSources(
+        string path, IReadOnlyList<TensorSource> tensors, IReadOnlyDictionary<string, string>? metadata)
+    {
         var header = Header(tensors, metadata);
-        AtomicFile.Write(path, stream =>
+        var buffer = ArrayPool<byte>.Shared.Rent(tensors.Max(tensor => (int?)tensor.ByteCount) ?? 0);
+        try
         {
-            Span<byte> length = stackalloc byte[8];
-            BinaryPrimitives.WriteInt64LittleEndian(length, header.Length);
-            stream.Write(length);
-            stream.Write(header);
-            foreach (var tensor in tensors)
+            AtomicFile.Write(path, stream =>
             {
-                stream.Write(LittleEndian(tensor.Type, tensor.Bytes));
-            }
-        });
+                Span<byte> length = stackalloc byte[8];
+                BinaryPrimitives.WriteInt64LittleEndian(length, header.Length);
+                stream.Write(length);
+                stream.Write(header);
+                foreach (var tensor in tensors)
+                {
+                    var bytes = buffer.AsSpan(0, tensor.ByteCount);
+                    tensor.CopyTo(bytes);
+                    TurnLittleEndian(tensor.Type, bytes);
+                    stream.Write(bytes);
+                }
+            });
+        }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(buffer);
+        }
     }
 
     /// <summary>Reads a file and checks all of it.</summary>
@@ -124,12 +154,13 @@ public static class SafeTensors
         {
             var data = new byte[entry.End - entry.Begin];
             stream.ReadExactly(data);
-            tensors.Add(new(entry.Name, entry.Type, entry.Shape, LittleEndian(entry.Type, data)));
+            TurnLittleEndian(entry.Type, data);
+            tensors.Add(new(entry.Name, entry.Type, entry.Shape, data));
         }
         return new(tensors, metadata);
     }
 
-    private static byte[] Header(IReadOnlyList<SafeTensor> tensors, IReadOnlyDictionary<string, string>? metadata)
+    private static byte[] Header(IReadOnlyList<TensorSource> tensors, IReadOnlyDictionary<string, string>? metadata)
     {
         using var buffer = new MemoryStream();
         using (var json = new Utf8JsonWriter(buffer))
@@ -159,10 +190,10 @@ public static class SafeTensors
                     throw new ArgumentException(
                         $"tensors: '{tensor.Name}' has type {tensor.Type}, expected {Types}", nameof(tensors));
                 }
-                if (tensor.Shape.Any(long.IsNegative) || Product((ulong)size, tensor.Shape) != (UInt128)tensor.Bytes.Length)
+                if (tensor.Shape.Any(long.IsNegative) || Product((ulong)size, tensor.Shape) != (UInt128)tensor.ByteCount)
                 {
                     throw new ArgumentException(
-                        $"tensors: '{tensor.Name}' has {tensor.Bytes.Length / size} elements, expected those of shape "
+                        $"tensors: '{tensor.Name}' has {tensor.ByteCount / size} elements, expected those of shape "
                         + $"[{string.Join(", ", tensor.Shape)}]", nameof(tensors));
                 }
                 json.WriteStartObject(tensor.Name);
@@ -175,7 +206,7 @@ public static class SafeTensors
                 json.WriteEndArray();
                 json.WriteStartArray("data_offsets");
                 json.WriteNumberValue(end);
-                end += tensor.Bytes.Length;
+                end += tensor.ByteCount;
                 json.WriteNumberValue(end);
                 json.WriteEndArray();
                 json.WriteEndObject();
@@ -199,19 +230,17 @@ public static class SafeTensors
         : shape.Aggregate((UInt128)first, (product, extent) => product > ulong.MaxValue ? product : product * (ulong)extent);
 
     // Between the file's byte order and the machine's.
-    private static byte[] LittleEndian(string type, byte[] bytes)
+    private static void TurnLittleEndian(string type, Span<byte> bytes)
     {
         if (BitConverter.IsLittleEndian)
         {
-            return bytes;
+            return;
         }
-        byte[] turned = [.. bytes];
         var size = type == Complex64 ? sizeof(float) : s_sizes[type];
-        for (var i = 0; i < turned.Length; i += size)
+        for (var i = 0; i < bytes.Length; i += size)
         {
-            turned.AsSpan(i, size).Reverse();
+            bytes.Slice(i, size).Reverse();
         }
-        return turned;
     }
 
     private sealed record Entry(string Name, string Type, long[] Shape, long Begin, long End);

@@ -324,7 +324,7 @@ public sealed class Trainer
         NoteInitialRates();
         Dictionary<string, string> metadata = new(CheckpointMetadata ?? new Dictionary<string, string>(), StringComparer.Ordinal);
         new TrainingState(Seed, BatchSize, train.Count, Schedule.ToString()!, _initialRates).AddTo(metadata);
-        CheckpointFile.Save(_network, _optimizer, CheckpointPath, metadata, TrainingState.Tensors(history));
+        CheckpointFile.Save(_network, _optimizer, CheckpointPath, metadata, TrainingState.Tensors(history).Select(TensorSource.Of));
     }
 
     private Evaluation? RunTest(

@@ -119,6 +119,8 @@ internal sealed class DisposalTests
             [nameof(tensor.ReadAs)] = () => tensor.ReadAs(new float[1].AsSpan()),
             [nameof(tensor.WriteAs)] = () => tensor.WriteAs<float>([1]),
             [nameof(tensor.ToBytes)] = () => tensor.ToBytes(),
+            [nameof(tensor.ReadBytes)] = () => tensor.ReadBytes(new byte[4]),
+            [nameof(tensor.ByteCount)] = () => _ = tensor.ByteCount,
             [nameof(tensor.WriteBytes)] = () => tensor.WriteBytes(new byte[4]),
         });
     }
