@@ -136,8 +136,10 @@ internal sealed class CompareReport
             bars.ValueLabelStyle.FontName = PlotFont.Family;
         }
         plot.Add.VerticalLine(1, color: Colors.Black);
-        plot.Title("Time of a step by that of Adadelta.Native (right of 1: slower)");
-        plot.ShowLegend(Alignment.LowerRight);
+        plot.Title("TorchSharp's time for a step, in times of Adadelta.Native (right of 1: slower)");
+        plot.XLabel("times ours");
+        plot.YLabel("case, threads");
+        plot.ShowLegend(Alignment.UpperRight);
         plot.Axes.Left.SetTicks(
             [.. comparisons.Select((_, i) => (double)-i)],
             [.. comparisons.Select(comparison => Invariant($"{comparison.Ours.Case}, {comparison.Ours.Threads}"))]);

@@ -43,7 +43,7 @@ public class Pieces
         var config = DefaultConfig.Instance
             .AddJob(Job.ShortRun.WithToolchain(InProcessEmitToolchain.Instance))
             .WithArtifactsPath(Programs.Results);
-        BenchmarkSwitcher.FromTypes([typeof(Pieces)]).Run(["--filter", "*", .. arguments], config);
+        BenchmarkSwitcher.FromTypes([typeof(Pieces)]).Run(arguments is [] ? ["--filter", "*"] : arguments, config);
     }
 
     [GlobalCleanup]
