@@ -1094,3 +1094,18 @@ TEST(AdadeltaDifferentiable, RefusesWhatItCannotGoBackThrough) {
 
 }  // namespace
 }  // namespace adadelta::test
+// An element that zero_eps keeps is p itself, so that nothing but p's own gradient goes through it.
+TEST(AdadeltaDifferentiable, AKeptElementIsTheIdentity) {
+  const Context context = make_context();
+  adn_adadelta_options options = differentiable_options({1, 0.75, 0, 0});
+  options.zero_eps = ADN_ZERO_EPS_KEEP;
+  Differentiable d(context.get(), 1, options);
+  d.value({Doubles{0.5}, Doubles{0}, Doubles{0}}, {{0}}, {Doubles{1}, Doubles{-2}, Doubles{3}});
+  const Differentiable::Gradients back = d.back(1, {Doubles{1}, Doubles{-2}, Doubles{3}});
+  EXPECT_EQ(1, back.start[0][0]);
+  EXPECT_EQ(-2 * 0.75, back.start[1][0]);
+  EXPECT_EQ(3 * 0.75, back.start[2][0]);
+  EXPECT_EQ(0, back.gradients[0][0]);
+  EXPECT_EQ(0, back.lr);
+}
+

@@ -113,13 +113,15 @@ ADN_HOST_DEVICE T adadelta_element_vjp(T p, T g, T v, T u, T& p_bar, T& g_bar, T
   if (n.weight_decay != T(0)) g += n.weight_decay * p;
   v = n.rho * v + n.one_minus_rho * g * g;
   const T upper = square_root(u + n.eps), root = square_root(v + n.eps);
-  const T lower = root < n.least_root ? n.least_root : root;
-  const T d = upper / lower * g;
+  // Nothing goes back through the update of an element that keep_zero keeps: its d is 0 whatever was read.
+  const bool kept = root < n.least_root;
+  const T d = kept ? T(0) : upper / root * g;
   const T d_bar = T(2) * n.one_minus_rho * d * u_bar - n.lr * p_bar;
-  const T new_v_bar = v_bar - d_bar * d / (T(2) * lower * lower);
-  const T inner_bar = d_bar * upper / lower + T(2) * n.one_minus_rho * g * new_v_bar;  // by g after sign and decay
+  const T new_v_bar = kept ? v_bar : v_bar - d_bar * d / (T(2) * root * root);
+  const T direct = kept ? T(0) : d_bar * upper / root;
+  const T inner_bar = direct + T(2) * n.one_minus_rho * g * new_v_bar;  // by g after sign and decay
   const T lr_bar = -p_bar * (d + decoupled_weight_decay * p);
-  u_bar = n.rho * u_bar + d_bar * g / (T(2) * upper * lower);
+  u_bar = n.rho * u_bar + (kept ? T(0) : d_bar * g / (T(2) * upper * root));
   v_bar = n.rho * new_v_bar;
   g_bar = n.sign * inner_bar;
   p_bar = n.keep * p_bar + n.weight_decay * inner_bar;
