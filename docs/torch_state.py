@@ -39,7 +39,8 @@ def load(optimizer, path):
             keys = {what: f"optimizer.state.{index}.{what}" for what in STATE}
             if keys["step"] in names:
                 state[index] = {what: file.get_tensor(key) for what, key in keys.items()}
-    groups = [{key: group[key] for key in (*OPTIONS, "params")} for group in groups]
+    # PyTorch gives a key that the file of an older version has not its default.
+    groups = [{key: group[key] for key in (*OPTIONS, "params") if key in group} for group in groups]
     # The state takes the parameter's own type: of 16-bit parameters it is rounded from float32.
     optimizer.load_state_dict({"state": state, "param_groups": groups})
 
