@@ -80,21 +80,22 @@ public sealed unsafe class AdadeltaOptimizer : IDisposable
         }
     }
 
-    /// <summary>The learning rate, e.g. for a schedule: reading gives the first group's, writing sets every group's.</summary>
-    /// <exception cref="ArgumentException">The value is negative or not finite; no group has changed.</exception>
+    /// <summary>
+    /// The learning rate, e.g. for a schedule: reading gives the first group's, writing sets every group's, where it stands
+    /// (<see cref="SetLearningRate"/>).
+    /// </summary>
+    /// <exception cref="ArgumentException">The value is negative or no finite float32 number; no group has changed.</exception>
     /// <exception cref="ObjectDisposedException">The optimizer is disposed.</exception>
     public double LearningRate
     {
-        get => GetNativeOptions(0).lr;
+        get => GetLearningRate();
 
         set
         {
             // The bound is the same for every group, so the first one refuses what any would.
             for (var group = 0; group < GroupCount; group++)
             {
-                var options = GetNativeOptions(group);
-                options.lr = value;
-                SetNativeOptions(options, group);
+                SetLearningRate(value, group);
             }
         }
     }
@@ -290,6 +291,28 @@ public sealed unsafe class AdadeltaOptimizer : IDisposable
         Status.ThrowIfFailed(NativeMethods.adn_adadelta_set_lr_tensor(handle, (ulong)group, held.Pointer));
     }
 
+    /// <summary>
+    /// The learning rate that a group's next step takes: the number in memory where <see cref="SetLearningRateTensor"/> has given
+    /// one, else that of its options. On a device other than the CPU, memory is read after what the device was given before.
+    /// </summary>
+    /// <param name="group">The group's number, from 0.</param>
+    /// <exception cref="ArgumentException">There is no such group.</exception>
+    /// <exception cref="ObjectDisposedException">The optimizer is disposed.</exception>
+    public double GetLearningRate(int group = 0)
+    {
+        double rate;
+        Status.ThrowIfFailed(NativeMethods.adn_adadelta_get_lr(&rate, Handle, (ulong)Require.InRange(group, _groups.Count)));
+        return rate;
+    }
+
+    /// <summary>Sets the learning rate of a group where it stands: in memory, or in its options. It allocates nothing.</summary>
+    /// <param name="learningRate">The rate, at least 0 and finite, also as a float32 number.</param>
+    /// <param name="group">The group's number, from 0.</param>
+    /// <exception cref="ArgumentException">There is no such group, or the rate is out of its bounds.</exception>
+    /// <exception cref="ObjectDisposedException">The optimizer is disposed.</exception>
+    public void SetLearningRate(double learningRate, int group = 0) => Status.ThrowIfFailed(
+        NativeMethods.adn_adadelta_set_lr(Handle, (ulong)Require.InRange(group, _groups.Count), learningRate));
+
     /// <summary>Updates every parameter of every group that has a gradient, in one pass. It allocates no managed memory.</summary>
     /// <exception cref="ObjectDisposedException">The optimizer is disposed.</exception>
     public void Step() => Status.ThrowIfFailed(NativeMethods.adn_adadelta_step(Handle));
@@ -438,6 +461,13 @@ public sealed unsafe class AdadeltaOptimizer : IDisposable
         if (group.Parameters.Count == 0)
         {
             throw new ArgumentException("parameters: 0, expected at least 1", name);
+        }
+        for (var i = 0; i < group.Parameters.Count; i++)
+        {
+            if (group.Parameters[i] is null)
+            {
+                throw new ArgumentException($"parameters[{i}]: null", name);
+            }
         }
     }
 

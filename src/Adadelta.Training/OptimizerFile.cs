@@ -18,7 +18,10 @@ namespace Adadelta.Training;
 /// <c>eps</c>, <c>weight_decay</c>, <c>foreach</c>, <c>maximize</c>, <c>capturable</c>, <c>differentiable</c>, <c>params</c>,
 /// <c>param_names</c>) and this library's beside them. <c>optimizer.version</c> is the version of this layout, 1.
 /// </para>
-/// <para>A learning rate in memory (<see cref="AdadeltaOptimizer.SetLearningRateTensor"/>) is the host's and is not kept.</para>
+/// <para>
+/// <c>lr</c> is the number that the next step takes, also where it stands in memory
+/// (<see cref="AdadeltaOptimizer.SetLearningRateTensor"/>): loading writes it there again.
+/// </para>
 /// </remarks>
 public static class OptimizerFile
 {
@@ -36,6 +39,8 @@ public static class OptimizerFile
     /// <param name="optimizer">The optimizer.</param>
     /// <param name="path">The file.</param>
     /// <param name="metadata">Texts to keep with it, or null; keys that begin with <c>optimizer.</c> are reserved.</param>
+    /// <exception cref="InvalidOperationException">A learning rate in memory is negative or not finite.</exception>
+    /// <exception cref="ObjectDisposedException">The optimizer or its context is disposed.</exception>
     /// <exception cref="IOException">The file cannot be written.</exception>
     /// <exception cref="UnauthorizedAccessException">The file may not be written.</exception>
     public static void Save(AdadeltaOptimizer optimizer, string path, IReadOnlyDictionary<string, string>? metadata = null)
@@ -57,6 +62,7 @@ public static class OptimizerFile
     /// The file is damaged or of a later version, or groups, parameters, shapes, types or options differ or are out of bounds.
     /// </exception>
     /// <exception cref="IOException">The file is missing or cannot be read.</exception>
+    /// <exception cref="ObjectDisposedException">The optimizer or a tensor that it was made with is disposed.</exception>
     public static IReadOnlyDictionary<string, string> Load(AdadeltaOptimizer optimizer, string path)
     {
         ArgumentNullException.ThrowIfNull(optimizer);
@@ -119,6 +125,7 @@ public static class OptimizerFile
             for (var group = 0; group < options.Count; group++)
             {
                 optimizer.SetOptions(options[group], group);
+                optimizer.SetLearningRate(options[group].LearningRate, group);
             }
             optimizer.PassOptions = pass;
             writes.ForEach(write => write());
@@ -138,7 +145,7 @@ public static class OptimizerFile
             index += parameters.Count;
             groups.Add((JsonNode)new JsonObject
             {
-                ["lr"] = options.LearningRate,
+                ["lr"] = LearningRate(optimizer, group),
                 ["rho"] = options.Rho,
                 ["eps"] = options.Eps,
                 ["weight_decay"] = options.WeightDecay,
@@ -156,6 +163,16 @@ public static class OptimizerFile
             });
         }
         return groups;
+    }
+
+    // What a host writes into memory is not checked before; a file without a rate could not be loaded.
+    private static double LearningRate(AdadeltaOptimizer optimizer, int group)
+    {
+        var rate = optimizer.GetLearningRate(group);
+        return double.IsFinite(rate) && rate >= 0
+            ? rate
+            : throw new InvalidOperationException(string.Create(
+                CultureInfo.InvariantCulture, $"group {group}: the learning rate in memory is {rate}, expected a finite one >= 0"));
     }
 
     private static IEnumerable<TensorSource> StateTensors(AdadeltaOptimizer optimizer, int index)
@@ -280,6 +297,7 @@ public static class OptimizerFile
                 using var value = Tensor.Zeros(parameters[0].Value.Context, type, 1);
                 using var gradient = Tensor.Zeros(parameters[0].Value.Context, type, 1);
                 using var trial = new AdadeltaOptimizer([new Parameter("trial", value, gradient)], options);
+                trial.LearningRate = options.LearningRate;
             }
             catch (ArgumentException error)
             {
@@ -420,6 +438,10 @@ public static class OptimizerFile
             var name = Key(index, what);
             if (!given.ContainsKey(name))
             {
+                if (wanted)
+                {
+                    faults.Add($"'{name}' is missing");
+                }
                 return null;
             }
             if (!wanted)

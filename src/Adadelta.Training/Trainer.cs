@@ -352,7 +352,7 @@ public sealed class Trainer
     {
         while (_initialRates.Count < _optimizer.GroupCount)
         {
-            _initialRates.Add(_optimizer.GetOptions(_initialRates.Count).LearningRate);
+            _initialRates.Add(_optimizer.GetLearningRate(_initialRates.Count));
         }
     }
 
@@ -363,8 +363,7 @@ public sealed class Trainer
             NoteInitialRates();
             for (var group = 0; group < _initialRates.Count; group++)
             {
-                var rate = Schedule.GetLearningRate(_initialRates[group], epoch);
-                _optimizer.SetOptions(_optimizer.GetOptions(group) with { LearningRate = rate }, group);
+                _optimizer.SetLearningRate(Schedule.GetLearningRate(_initialRates[group], epoch), group);
             }
         }
         return _optimizer.LearningRate;

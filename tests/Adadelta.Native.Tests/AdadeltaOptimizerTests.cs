@@ -144,8 +144,35 @@ internal sealed class AdadeltaOptimizerTests(string device)
         Assert.That(optimizer.GetOptions(0), Is.EqualTo(new AdadeltaOptions { LearningRate = 0.25 }));
         Assert.That(optimizer.GetOptions(1), Is.EqualTo(new AdadeltaOptions { LearningRate = 0.25, Rho = 0.7 }));
         Assert.That(
-            () => optimizer.LearningRate = double.NaN, Throws.ArgumentException.With.Message.Contains("options.lr: "));
+            () => optimizer.LearningRate = double.NaN, Throws.ArgumentException.With.Message.StartsWith("lr: nan, expected 0 <= lr"));
         Assert.That(optimizer.GetOptions(1).LearningRate, Is.EqualTo(0.25));
+        optimizer.SetLearningRate(0.125, 1);
+        Assert.That(optimizer.GetLearningRate(), Is.EqualTo(0.25));
+        Assert.That(optimizer.GetLearningRate(1), Is.EqualTo(0.125));
+    }
+
+    // As torch's schedulers fill an lr that is a tensor.
+    [Test]
+    public void A_learning_rate_in_memory_is_read_and_set_there()
+    {
+        using Pair first = new(_context, 3), second = new(_context, 3);
+        using var optimizer = new AdadeltaOptimizer([first.Parameter]);
+        optimizer.AddGroup(new([second.Parameter]));
+        using var memory = Tensor.Zeros(_context, ElementType.Float64);
+        memory.Fill(0.5f);
+        optimizer.SetLearningRateTensor(memory, 1);
+        Assert.That(optimizer.LearningRate, Is.EqualTo(1));
+        Assert.That(optimizer.GetLearningRate(1), Is.EqualTo(0.5));
+        optimizer.LearningRate = 0;
+        Assert.That(memory.ToBytes(), Is.All.Zero);
+        second.Gradient.Fill(1);
+        var before = second.Value.ToArray();
+        optimizer.Step();
+        Assert.That(second.Value.ToArray(), Is.EqualTo(before));
+        optimizer.SetLearningRateTensor(null, 1);
+        Assert.That(optimizer.GetLearningRate(1), Is.EqualTo(1), "the group's options have it again");
+        Assert.That(() => optimizer.GetLearningRate(2), Throws.InstanceOf<ArgumentException>());
+        Assert.That(() => optimizer.SetLearningRate(1, -1), Throws.InstanceOf<ArgumentException>());
     }
 
     // One step from zero state: v = 0.1 g^2, so d = sqrt(eps)/sqrt(v + eps) g, which is close to sqrt(10 eps) for any g.
@@ -193,6 +220,7 @@ internal sealed class AdadeltaOptimizerTests(string device)
         Assert.That(() => new AdadeltaOptimizer(Array.Empty<Parameter>()), Refused("parameters: 0, expected at least 1"));
         Assert.That(() => new AdadeltaOptimizer(Array.Empty<ParameterGroup>()), Refused("groups: 0, expected at least 1"));
         Assert.That(() => new AdadeltaOptimizer([pair.Parameter, pair.Parameter]), Refused("parameters[1]: already parameter 0"));
+        Assert.That(() => new AdadeltaOptimizer(new[] { other.Parameter, null! }), Refused("parameters[1]: null"));
         Assert.That(() => optimizer.AddGroup(new([pair.Parameter])), Refused("parameters[0]: already parameter 0"));
         Assert.That(() => optimizer.AddGroup(null!), Throws.ArgumentNullException);
         Assert.That(() => optimizer.SetOptions(null!), Throws.ArgumentNullException);

@@ -184,6 +184,8 @@ internal sealed class DisposalTests
             [nameof(optimizer.GetParameters)] = () => optimizer.GetParameters(),
             [nameof(optimizer.SetGradient)] = () => optimizer.SetGradient(0, null),
             [nameof(optimizer.SetLearningRateTensor)] = () => optimizer.SetLearningRateTensor(null),
+            [nameof(optimizer.GetLearningRate)] = () => optimizer.GetLearningRate(),
+            [nameof(optimizer.SetLearningRate)] = () => optimizer.SetLearningRate(1),
             [nameof(optimizer.GetMasterWeights)] = () => optimizer.GetMasterWeights(0),
             [nameof(optimizer.GetAverage)] = () => optimizer.GetAverage(0),
             [nameof(optimizer.GetStep)] = () => optimizer.GetStep(0),

@@ -223,6 +223,24 @@ internal sealed class OptimizerFileTests
     }
 
     [Test]
+    public void A_learning_rate_in_memory_is_kept_and_written_there_again()
+    {
+        using var setup = new Setup(_context);
+        using var memory = Tensor.Zeros(_context, ElementType.Float32);
+        memory.Fill(0.125f);
+        setup.Optimizer.SetLearningRateTensor(memory, 1);
+        OptimizerFile.Save(setup.Optimizer, FileName);
+        memory.Fill(0.5f);
+        OptimizerFile.Load(setup.Optimizer, FileName);
+        Assert.That(memory.ToArray(), Is.EqualTo(new[] { 0.125f }));
+        Assert.That(setup.Optimizer.GetLearningRate(), Is.EqualTo(1));
+
+        memory.Fill(float.NaN);
+        Assert.That(() => OptimizerFile.Save(setup.Optimizer, FileName), Throws.InvalidOperationException.With.Message.EqualTo(
+            "group 1: the learning rate in memory is NaN, expected a finite one >= 0"));
+    }
+
+    [Test]
     public void Steps_beyond_float32_s_whole_numbers_are_kept()
     {
         using var setup = new Setup(_context);
@@ -239,6 +257,8 @@ internal sealed class OptimizerFileTests
         yield return Case("a smaller group", (_, m) => Groups(m, g => g[1]!["params"]!.AsArray().RemoveAt(0)), "group 1 has 2 parameters, expected 3");
         yield return Case("another order", (_, m) => Groups(m, g => g[0]!["params"] = new JsonArray(1, 0)), "group 0 has params [1,0], expected 0 to 1");
         yield return Case("no lr", (_, m) => Groups(m, g => g[0]!.AsObject().Remove("lr")), "group 0 has no 'lr'");
+        yield return Case("lr 1e300", (_, m) => Groups(m, g => g[0]!["lr"] = 1e300), "group 0: lr: 1e+300, expected 0 <= lr <= 3.40282e+38");
+        yield return Case("master weights that are missing", (_, m) => Groups(m, g => g[1]!["master_weights"] = true), "'optimizer.state.2.master' is missing");
         yield return Case("a text for rho", (_, m) => Groups(m, g => g[0]!["rho"] = "x"), "group 0 has 'rho' \"x\"");
         yield return Case("rho 1.1", (_, m) => Groups(m, g => g[1]!["rho"] = 1.1), "group 1: options.rho: 1.1, expected 0 <= rho <= 1");
         yield return Case("maximize 1", (_, m) => Groups(m, g => g[1]!["maximize"] = 1), "group 1 has 'maximize' 1");

@@ -117,6 +117,21 @@ public class TrainerTests
         static EpochResult Lasting(EpochResult result) => result with { Seconds = 0, SamplesPerSecond = 0 };
     }
 
+    // Where the steps take their rate from memory, the schedule writes it there and the history says what was taken.
+    [Test]
+    public void A_schedule_sets_a_learning_rate_in_memory()
+    {
+        using Setup setup = new(), usual = new();
+        using var memory = Tensor.Zeros(setup.Network.Context, ElementType.Float64);
+        memory.WriteAs<double>([usual.Optimizer.LearningRate]);
+        setup.Optimizer.SetLearningRateTensor(memory);
+        var schedule = LearningRateSchedule.Exponential(0.5);
+        var expected = new Trainer(usual.Network, usual.Optimizer) { BatchSize = BatchSize, Schedule = schedule }.Fit(_train, 3);
+        var history = new Trainer(setup.Network, setup.Optimizer) { BatchSize = BatchSize, Schedule = schedule }.Fit(_train, 3);
+        Assert.That(history.Steps, Is.EqualTo(expected.Steps));
+        Assert.That(setup.Weights(), Is.EqualTo(usual.Weights()));
+    }
+
     [Test]
     public void A_caller_may_leave_the_sequence_early()
     {

@@ -449,6 +449,10 @@ TEST(Null, IsRefusedByName) {
   refused(adn_adadelta_get_parameter_count(&number, nullptr), "optimizer");
   refused(adn_adadelta_set_gradient(nullptr, 0, nullptr), "optimizer");
   refused(adn_adadelta_set_lr_tensor(nullptr, 0, nullptr), "optimizer");
+  double lr = 0;
+  refused(adn_adadelta_get_lr(nullptr, nullptr, 0), "lr");
+  refused(adn_adadelta_get_lr(&lr, nullptr, 0), "optimizer");
+  refused(adn_adadelta_set_lr(nullptr, 0, 1), "optimizer");
   refused(adn_adadelta_pass_options_init(nullptr, sizeof pass), "options");
   refused(adn_adadelta_get_pass_options(nullptr, optimizer.get()), "options");
   refused(adn_adadelta_get_pass_options(&pass, nullptr), "optimizer");

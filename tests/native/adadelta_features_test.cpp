@@ -319,6 +319,49 @@ TEST_P(AdadeltaFeatures, LearningRateInMemoryIsReadAtTheStep) {
   expect_failure(ADN_STATUS_INVALID_ARGUMENT, set(make_tensor(context.get(), {}), 1), {"group", "1"});
 }
 
+// What a schedule sets is what the next step takes, wherever it stands.
+TEST(AdadeltaOptions, LearningRateIsReadAndSetWhereItStands) {
+  const Context context = make_context();
+  Optimizer64 optimizer(context.get(), adadelta_options({0.5}));
+  optimizer.add({{1}});
+  const auto lr = [&] {
+    double value = -1;
+    check(adn_adadelta_get_lr(&value, optimizer.get(), 0));
+    return value;
+  };
+  const auto option = [&] {
+    adn_adadelta_options options;
+    options.struct_size = sizeof options;
+    check(adn_adadelta_get_options(&options, optimizer.get(), 0));
+    return options.lr;
+  };
+  EXPECT_EQ(0.5, lr());
+  check(adn_adadelta_set_lr(optimizer.get(), 0, 0.1));
+  EXPECT_EQ(0.1, lr());
+  EXPECT_EQ(0.1, option());
+  const Tensor narrow = typed(context.get(), ADN_DTYPE_FLOAT32, {}), wide = typed(context.get(), ADN_DTYPE_FLOAT64, {});
+  check(adn_adadelta_set_lr_tensor(optimizer.get(), 0, wide.get()));
+  EXPECT_EQ(0, lr());
+  check(adn_adadelta_set_lr(optimizer.get(), 0, 0.2));
+  EXPECT_EQ(0.2, read_as<double>(wide.get(), 1)[0]);
+  check(adn_adadelta_set_lr_tensor(optimizer.get(), 0, narrow.get()));
+  check(adn_adadelta_set_lr(optimizer.get(), 0, 0.3));
+  EXPECT_EQ(0.3f, read_as<float>(narrow.get(), 1)[0]);
+  EXPECT_EQ(double{0.3f}, lr());
+  EXPECT_EQ(0.1, option()) << "the option waits until the memory is taken away";
+  for (const double wrong : {-1.0, nan, infinity, 1e39}) {
+    expect_failure(ADN_STATUS_INVALID_ARGUMENT, adn_adadelta_set_lr(optimizer.get(), 0, wrong),
+                   {"lr", "0 <= lr <= 3.40282e+38"});
+  }
+  EXPECT_EQ(double{0.3f}, lr());
+  double value = 0;
+  expect_failure(ADN_STATUS_INVALID_ARGUMENT, adn_adadelta_get_lr(&value, optimizer.get(), 1), {"group", "1"});
+  expect_failure(ADN_STATUS_INVALID_ARGUMENT, adn_adadelta_set_lr(optimizer.get(), 1, 1), {"group", "1"});
+  // .NET's NaN has its sign set
+  expect_failure(ADN_STATUS_INVALID_ARGUMENT, adn_adadelta_set_lr(optimizer.get(), 0, std::copysign(nan, -1.0)),
+                 {"lr: nan,"});
+}
+
 // torch's test_complex and test_complex_2d: a complex parameter is a pair of real ones.
 TEST_P(AdadeltaFeatures, ComplexNumbersArePairs) {
   for (const Config& config : configs) {
@@ -705,6 +748,43 @@ TEST(AdadeltaExternal, MemoryThatIsAlreadyAParameterIsRefused) {
   expect_failure(ADN_STATUS_INVALID_ARGUMENT, adn_adadelta_set_gradient(optimizer.get(), 1, nullptr), {"index", "1"});
 }
 
+// A step would write what it has still to read, in an order that depends on the number of threads.
+TEST(AdadeltaExternal, GradientsThatAStepWritesBeforeItReadsThemAreRefused) {
+  const Context context = make_context();
+  const Tensor p = make_tensor(context.get(), {2}), g = make_tensor(context.get(), {2}),
+               q = make_tensor(context.get(), {2}), h = make_tensor(context.get(), {2});
+  const OptimizerHandle optimizer = make_optimizer(context.get());
+  const auto add = [&](std::vector<adn_tensor*> ps, std::vector<adn_tensor*> gs) {
+    return adn_adadelta_add_group(nullptr, optimizer.get(), ps.data(), gs.data(), ps.size(), nullptr);
+  };
+  const auto zero = [&](int32_t value) {
+    adn_adadelta_pass_options options;
+    check(adn_adadelta_pass_options_init(&options, sizeof options));
+    options.zero_gradients = value;
+    return adn_adadelta_set_pass_options(optimizer.get(), &options);
+  };
+  expect_failure(ADN_STATUS_INVALID_ARGUMENT, add({p.get(), q.get()}, {g.get(), p.get()}),
+                 {"gradients[1]", "memory of parameter 0,"});
+  expect_failure(ADN_STATUS_INVALID_ARGUMENT, add({p.get(), q.get()}, {q.get(), h.get()}),
+                 {"gradients[0]", "memory of parameter 1,"});
+  check(add({p.get()}, {g.get()}));
+  expect_failure(ADN_STATUS_INVALID_ARGUMENT, add({g.get()}, {h.get()}),
+                 {"parameters[0]", "memory of parameter 0's gradient"});
+  check(add({q.get()}, {g.get()}));                                                     // a gradient may be shared …
+  expect_failure(ADN_STATUS_INVALID_ARGUMENT, zero(1), {"zero_gradients", "0 and 1"});  // … unless it is zeroed
+  expect_failure(ADN_STATUS_INVALID_ARGUMENT, adn_adadelta_set_gradient(optimizer.get(), 1, p.get()),
+                 {"gradient", "memory of parameter 0,"});
+  check(adn_adadelta_set_gradient(optimizer.get(), 1, h.get()));
+  check(zero(1));
+  expect_failure(ADN_STATUS_INVALID_ARGUMENT, adn_adadelta_set_gradient(optimizer.get(), 1, g.get()),
+                 {"gradient", "parameter 0's gradient", "zero_gradients"});
+  const Tensor r = make_tensor(context.get(), {2});
+  expect_failure(ADN_STATUS_INVALID_ARGUMENT, add({r.get()}, {h.get()}),
+                 {"gradients[0]", "parameter 1's gradient", "zero_gradients"});
+  check(zero(0));
+  check(add({r.get()}, {h.get()}));
+}
+
 TEST(Tensors, OtherTypesAreReadAsTheirBytes) {
   const Context context = make_context();
   const Tensor tensor = typed(context.get(), ADN_DTYPE_FLOAT64, {2});
@@ -1062,6 +1142,21 @@ TEST(AdadeltaDifferentiable, EqualsNumbersOfADecimalComputation) {
   near(-0.0905754149894766379627100849807690432775, actual.lr);
 }
 
+// An element that zero_eps keeps is p itself, so that nothing but p's own gradient goes through it.
+TEST(AdadeltaDifferentiable, AKeptElementIsTheIdentity) {
+  const Context context = make_context();
+  adn_adadelta_options options = differentiable_options({1, 0.75, 0, 0});
+  options.zero_eps = ADN_ZERO_EPS_KEEP;
+  Differentiable d(context.get(), 1, options);
+  d.value({Doubles{0.5}, Doubles{0}, Doubles{0}}, {{0}}, {Doubles{1}, Doubles{-2}, Doubles{3}});
+  const Differentiable::Gradients back = d.back(1, {Doubles{1}, Doubles{-2}, Doubles{3}});
+  EXPECT_EQ(1, back.start[0][0]);
+  EXPECT_EQ(-2 * 0.75, back.start[1][0]);
+  EXPECT_EQ(3 * 0.75, back.start[2][0]);
+  EXPECT_EQ(0, back.gradients[0][0]);
+  EXPECT_EQ(0, back.lr);
+}
+
 TEST(AdadeltaDifferentiable, RefusesWhatItCannotGoBackThrough) {
   const Context context = make_context();
   Differentiable d(context.get(), 2, differentiable_options({}));
@@ -1094,18 +1189,3 @@ TEST(AdadeltaDifferentiable, RefusesWhatItCannotGoBackThrough) {
 
 }  // namespace
 }  // namespace adadelta::test
-// An element that zero_eps keeps is p itself, so that nothing but p's own gradient goes through it.
-TEST(AdadeltaDifferentiable, AKeptElementIsTheIdentity) {
-  const Context context = make_context();
-  adn_adadelta_options options = differentiable_options({1, 0.75, 0, 0});
-  options.zero_eps = ADN_ZERO_EPS_KEEP;
-  Differentiable d(context.get(), 1, options);
-  d.value({Doubles{0.5}, Doubles{0}, Doubles{0}}, {{0}}, {Doubles{1}, Doubles{-2}, Doubles{3}});
-  const Differentiable::Gradients back = d.back(1, {Doubles{1}, Doubles{-2}, Doubles{3}});
-  EXPECT_EQ(1, back.start[0][0]);
-  EXPECT_EQ(-2 * 0.75, back.start[1][0]);
-  EXPECT_EQ(3 * 0.75, back.start[2][0]);
-  EXPECT_EQ(0, back.gradients[0][0]);
-  EXPECT_EQ(0, back.lr);
-}
-

@@ -405,7 +405,8 @@ ADN_API void adn_adadelta_destroy(adn_adadelta* optimizer) ADN_NOEXCEPT;
 /* Adds a group of parameters with its own options (NULL: the optimizer's) and zero state. parameters[i] and gradients[i]
  * have equal shapes and types and stand on the optimizer's context; the optimizer keeps their storage alive. A gradient may be
  * NULL: its parameter is skipped until adn_adadelta_set_gradient. group may be NULL.
- * Errors: INVALID_ARGUMENT for a shape, type or context that differs, for no parameters, and for memory already in a group. */
+ * A gradient may be shared by parameters unless gradients are zeroed, but be no parameter's memory.
+ * Errors: INVALID_ARGUMENT for a shape, type or context that differs, for no parameters, and for memory already in use. */
 ADN_API adn_status adn_adadelta_add_group(uint64_t* group, adn_adadelta* optimizer, adn_tensor* const* parameters,
                                           adn_tensor* const* gradients, uint64_t count,
                                           const adn_adadelta_options* options) ADN_NOEXCEPT;
@@ -429,6 +430,11 @@ ADN_API adn_status adn_adadelta_set_options(adn_adadelta* optimizer, uint64_t gr
 /* Makes a group read its lr from memory at the time of each step: a float32 or float64 tensor of one element and any rank on
  * the optimizer's context. It counts instead of options.lr until it is replaced by NULL, and is not checked at the step. */
 ADN_API adn_status adn_adadelta_set_lr_tensor(adn_adadelta* optimizer, uint64_t group, adn_tensor* lr) ADN_NOEXCEPT;
+
+/* The lr that a group's next step takes, where it stands: in memory (adn_adadelta_set_lr_tensor), else in options.lr. On a
+ * device, memory is read after what was given to the device before. set_lr, for schedules, takes 0 <= lr <= FLT_MAX. */
+ADN_API adn_status adn_adadelta_get_lr(double* lr, const adn_adadelta* optimizer, uint64_t group) ADN_NOEXCEPT;
+ADN_API adn_status adn_adadelta_set_lr(adn_adadelta* optimizer, uint64_t group, double lr) ADN_NOEXCEPT;
 
 /* What a step does beside the update, for all groups together. In this order: a gradient is divided by gradient_scale,
  * clamped to the group's clip_value, and multiplied by min(1, clip_norm/(norm + 1e-6)), where norm is the 2-norm of all

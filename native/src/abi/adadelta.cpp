@@ -129,6 +129,21 @@ adn_status adn_adadelta_set_lr_tensor(adn_adadelta* optimizer, uint64_t group, a
   });
 }
 
+adn_status adn_adadelta_get_lr(double* lr, const adn_adadelta* optimizer, uint64_t group) noexcept {
+  return guard([&] {
+    require(lr, "lr");
+    require(optimizer, "optimizer");
+    *lr = optimizer->impl.lr(group);
+  });
+}
+
+adn_status adn_adadelta_set_lr(adn_adadelta* optimizer, uint64_t group, double lr) noexcept {
+  return guard([&] {
+    require(optimizer, "optimizer");
+    optimizer->impl.set_lr(group, lr);
+  });
+}
+
 adn_status adn_adadelta_pass_options_init(adn_adadelta_pass_options* options, uint32_t struct_size) noexcept {
   return guard([&] {
     require(options, "options");

@@ -15,7 +15,7 @@ using ull = unsigned long long;
 
 void check_not_negative(double value, const char* name, const char* field) {
   if (!(std::isfinite(value) && value >= 0)) {
-    fail(ADN_STATUS_INVALID_ARGUMENT, "%s.%s: %g, expected a finite %s >= 0", name, field, value, field);
+    fail(ADN_STATUS_INVALID_ARGUMENT, "%s.%s: %g, expected a finite %s >= 0", name, field, shown(value), field);
   }
 }
 
@@ -123,7 +123,7 @@ adn_adadelta_pass_options default_adadelta_pass_options() {
 void check_adadelta_options(const adn_adadelta_options& options, const char* name) {
   check_not_negative(options.lr, name, "lr");
   if (!(options.rho >= 0 && options.rho <= 1)) {
-    fail(ADN_STATUS_INVALID_ARGUMENT, "%s.rho: %g, expected 0 <= rho <= 1", name, options.rho);
+    fail(ADN_STATUS_INVALID_ARGUMENT, "%s.rho: %g, expected 0 <= rho <= 1", name, shown(options.rho));
   }
   check_not_negative(options.eps, name, "eps");
   check_not_negative(options.weight_decay, name, "weight_decay");
@@ -138,7 +138,7 @@ void check_adadelta_options(const adn_adadelta_options& options, const char* nam
   check_not_negative(options.clip_value, name, "clip_value");
   if (!(options.average_decay >= 0 && options.average_decay < 1)) {
     fail(ADN_STATUS_INVALID_ARGUMENT, "%s.average_decay: %g, expected 0 <= average_decay < 1", name,
-         options.average_decay);
+         shown(options.average_decay));
   }
   if (options.differentiable != 0 && options.foreach == ADN_FOREACH_TRUE) {
     fail(ADN_STATUS_INVALID_ARGUMENT, "%s.foreach: 2 (true) with differentiable 1, expected 0 (auto) or 1 (false)",
@@ -175,8 +175,25 @@ void Adadelta::check_gradient(const Gradient& gradient, const Tensor& parameter,
     fail(ADN_STATUS_INVALID_ARGUMENT, "%s: of type %s, expected %s, that of its parameter", name,
          dtype_name(gradient->dtype()), dtype_name(parameter.dtype()));
   }
-  if (parameter.overlaps(*gradient)) {
-    fail(ADN_STATUS_INVALID_ARGUMENT, "%s: the memory of its parameter, expected memory of its own", name);
+}
+
+// A step writes parameters and, where it zeroes them, gradients: the gradient of parameter `index` may be none of those that
+// are written before it is read.
+void Adadelta::check_memory(const Tensor& gradient, uint64_t index, const std::vector<Slot>& slots,
+                            const char* name) const {
+  for (uint64_t i = 0; i < slots.size(); ++i) {
+    if (gradient.overlaps(slots[i].parameter)) {
+      if (i == index) {
+        fail(ADN_STATUS_INVALID_ARGUMENT, "%s: the memory of its parameter, expected memory of its own", name);
+      }
+      fail(ADN_STATUS_INVALID_ARGUMENT, "%s: the memory of parameter %llu, expected memory of its own", name,
+           static_cast<ull>(i));
+    }
+    if (pass_.zero_gradients != 0 && i != index && slots[i].gradient && gradient.overlaps(*slots[i].gradient)) {
+      fail(ADN_STATUS_INVALID_ARGUMENT,
+           "%s: the memory of parameter %llu's gradient, expected memory of its own with zero_gradients 1", name,
+           static_cast<ull>(i));
+    }
   }
 }
 
@@ -245,6 +262,17 @@ uint64_t Adadelta::add_group(const std::vector<Tensor>& parameters, const std::v
     check_differentiable(p, options);
     make_weights(slots.back(), options);
   }
+  for (size_t i = 0; i < parameters.size(); ++i) {
+    for (size_t j = 0; j < slots_.size(); ++j) {
+      if (slots_[j].gradient && parameters[i].overlaps(*slots_[j].gradient)) {
+        fail(ADN_STATUS_INVALID_ARGUMENT,
+             "parameters[%zu]: the memory of parameter %zu's gradient, expected memory of its own", i, j);
+      }
+    }
+    char name[48];
+    std::snprintf(name, sizeof name, "gradients[%zu]", i);
+    if (gradients[i]) check_memory(*gradients[i], slots_.size() + i, slots, name);
+  }
   options_.reserve(group + 1);
   groups_.reserve(group + 1);
   lr_tensors_.reserve(group + 1);
@@ -302,24 +330,64 @@ void Adadelta::set_lr_tensor(uint64_t group, const std::optional<Tensor>& lr) {
   groups_[group] = to_group(options_[group], lr);
 }
 
+double Adadelta::lr(uint64_t group) const {
+  check_group(group);
+  const auto& lr = lr_tensors_[group];
+  if (!lr) return options_[group].lr;
+  double wide = 0;
+  float narrow = 0;
+  const bool is_wide = lr->dtype() == ADN_DTYPE_FLOAT64;
+  lr->read_bytes(is_wide ? static_cast<void*>(&wide) : &narrow, lr->bytes());
+  return is_wide ? wide : static_cast<double>(narrow);
+}
+
+void Adadelta::set_lr(uint64_t group, double lr) {
+  check_group(group);
+  // one bound for all groups, whichever type one's memory has
+  constexpr float most = std::numeric_limits<float>::max();
+  if (!(lr >= 0 && lr <= double{most})) {
+    fail(ADN_STATUS_INVALID_ARGUMENT, "lr: %g, expected 0 <= lr <= %g", shown(lr), double{most});
+  }
+  if (auto& memory = lr_tensors_[group]) {
+    const float narrow = static_cast<float>(lr);
+    const bool is_wide = memory->dtype() == ADN_DTYPE_FLOAT64;
+    memory->write_bytes(is_wide ? static_cast<const void*>(&lr) : &narrow, memory->bytes());
+  } else {
+    options_[group].lr = lr;
+    groups_[group].lr = lr;
+  }
+}
+
 void Adadelta::set_gradient(uint64_t index, const Gradient& gradient) {
   check_gradient(gradient, slot(index).parameter, "gradient");
-  slots_[index].gradient = gradient;
   if (pieces_[index].g != data_of(gradient)) {
+    if (gradient) check_memory(*gradient, index, slots_, "gradient");
     pieces_[index].g = data_of(gradient);
     prepared_ = false;
   }
+  slots_[index].gradient = gradient;
 }
 
 void Adadelta::set_pass_options(const adn_adadelta_pass_options& options) {
   check_flag(options.zero_gradients, "options", "zero_gradients");
   if (!(std::isfinite(options.gradient_scale) && options.gradient_scale > 0)) {
     fail(ADN_STATUS_INVALID_ARGUMENT, "options.gradient_scale: %g, expected a finite gradient_scale > 0",
-         options.gradient_scale);
+         shown(options.gradient_scale));
   }
   check_not_negative(options.clip_norm, "options", "clip_norm");
   check_flag(options.skip_nonfinite, "options", "skip_nonfinite");
   check_reserved(options.reserved, "options");
+  if (options.zero_gradients != 0 && pass_.zero_gradients == 0) {
+    for (uint64_t i = 0; i < slots_.size(); ++i) {
+      for (uint64_t j = 0; j < i; ++j) {
+        if (slots_[i].gradient && slots_[j].gradient && slots_[i].gradient->overlaps(*slots_[j].gradient)) {
+          fail(ADN_STATUS_INVALID_ARGUMENT,
+               "options.zero_gradients: 1 with one gradient for parameters %llu and %llu, expected 0",
+               static_cast<ull>(j), static_cast<ull>(i));
+        }
+      }
+    }
+  }
   pass_ = options;
 }
 
@@ -367,13 +435,7 @@ void Adadelta::record() {
            static_cast<ull>(slot.group));
     }
     adn_adadelta_group group = groups_[slot.group];
-    if (const auto& lr = lr_tensors_[slot.group]) {
-      double wide = 0;
-      float narrow = 0;
-      const bool is_wide = lr->dtype() == ADN_DTYPE_FLOAT64;
-      lr->read_bytes(is_wide ? static_cast<void*>(&wide) : &narrow, lr->bytes());
-      group.lr = is_wide ? wide : static_cast<double>(narrow);
-    }
+    group.lr = lr(slot.group);
     records.push_back({i, group, wide_copy(slot.parameter), wide_copy(*slot.gradient), wide_copy(slot.square_avg),
                        wide_copy(slot.acc_delta)});
   }

@@ -33,6 +33,8 @@ class Adadelta {
   const adn_adadelta_options& options(uint64_t group) const;
   void set_options(uint64_t group, const adn_adadelta_options& options);
   void set_lr_tensor(uint64_t group, const std::optional<Tensor>& lr);
+  double lr(uint64_t group) const;
+  void set_lr(uint64_t group, double lr);
   void set_gradient(uint64_t index, const Gradient& gradient);
   const adn_adadelta_pass_options& pass_options() const { return pass_; }
   void set_pass_options(const adn_adadelta_pass_options& options);
@@ -85,6 +87,7 @@ class Adadelta {
   void stepped();
   void check_group(uint64_t group) const;
   void check_gradient(const Gradient& gradient, const Tensor& parameter, const char* name) const;
+  void check_memory(const Tensor& gradient, uint64_t index, const std::vector<Slot>& slots, const char* name) const;
   void make_weights(Slot& slot, const adn_adadelta_options& options) const;
   void take(std::vector<Slot> slots);
   void check_differentiable(const Tensor& parameter, const adn_adadelta_options& options) const;

@@ -20,6 +20,9 @@ void set_error(const char* format, ...) noexcept __attribute__((format(printf, 1
 // Leaves the message "argument: value, expected bound" or the like, and throws Error.
 [[noreturn]] void fail(adn_status status, const char* format, ...) __attribute__((format(printf, 2, 3)));
 
+// A number for a message: printf also writes the sign of a NaN, and .NET's NaN would be -nan.
+inline double shown(double value) { return value == value ? value : __builtin_nan(""); }
+
 // Refuses NULL for an argument that needs an object or a place to write to.
 inline void require(const void* pointer, const char* name) {
   if (pointer == nullptr) fail(ADN_STATUS_INVALID_ARGUMENT, "%s: NULL", name);

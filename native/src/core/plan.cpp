@@ -226,7 +226,7 @@ class Planner {
       default:
         if (!(spec.probability >= 0.0f && spec.probability < 1.0f)) {
           fail(ADN_STATUS_INVALID_ARGUMENT, "layer %s (Dropout): probability: %g, expected 0 <= probability < 1",
-               layer.name.c_str(), static_cast<double>(spec.probability));
+               layer.name.c_str(), shown(static_cast<double>(spec.probability)));
         }
         emit(index, ADN_OP_DROPOUT, shape_);
         break;

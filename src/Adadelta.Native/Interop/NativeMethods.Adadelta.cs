@@ -101,6 +101,12 @@ internal static unsafe partial class NativeMethods
     internal static partial int adn_adadelta_set_lr_tensor(AdadeltaHandle optimizer, ulong group, nint lr);
 
     [LibraryImport(Library)]
+    internal static partial int adn_adadelta_get_lr(double* lr, AdadeltaHandle optimizer, ulong group);
+
+    [LibraryImport(Library)]
+    internal static partial int adn_adadelta_set_lr(AdadeltaHandle optimizer, ulong group, double lr);
+
+    [LibraryImport(Library)]
     internal static partial int adn_adadelta_pass_options_init(adn_adadelta_pass_options* options, uint struct_size);
 
     [LibraryImport(Library)]
