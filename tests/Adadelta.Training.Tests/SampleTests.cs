@@ -24,7 +24,7 @@ internal sealed class SampleTests
             .Conv2d(64, kernel: 5).MaxPool2d(2).ReLU()
             .Flatten().Linear(512).ReLU().Linear(10)
             .Build(context, seed: 1);
-        using var optimizer = new AdadeltaOptimizer(network.Parameters, new() { LearningRate = 0.1f, Rho = 0.9f });
+        using var optimizer = new AdadeltaOptimizer(network.Parameters, new() { LearningRate = 0.1, Rho = 0.9 });
         var history = new Trainer(network, optimizer) { BatchSize = 64 }.Fit(mnist.Train, epochs: 1, progress);
         history.WriteCsv(csv);
 
