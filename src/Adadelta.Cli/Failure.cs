@@ -58,9 +58,11 @@ internal static class Failure
         // The system's own search answers in a long paragraph, which doctor shows in full.
         IEnumerable<string> tried = NativeLibraryInfo.Attempts
             .Select(attempt => $"{attempt.Path} ({attempt.Error?.Split(". ", 2)[0]})");
+        string advice = string.IsNullOrEmpty(Environment.GetEnvironmentVariable("ADADELTA_NATIVE_PATH"))
+            ? "set ADADELTA_NATIVE_PATH to the library or its folder"
+            : "ADADELTA_NATIVE_PATH says so: correct it, or unset it";
         return new(
-            $"the native library cannot be loaded, tried {string.Join(", ", tried)}; set ADADELTA_NATIVE_PATH to the library or its "
-            + "folder (adadelta doctor shows more)");
+            $"the native library cannot be loaded, tried {string.Join(", ", tried)}; {advice} (adadelta doctor shows more)");
     }
 
     private static string OneLine(string text)

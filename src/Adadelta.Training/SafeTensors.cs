@@ -144,7 +144,8 @@ public static class SafeTensors
         var most = Math.Min(MaxHeaderBytes, stream.Length - length.Length);
         if (headerBytes > (ulong)most)
         {
-            throw new InvalidDataException($"{path}: header of {headerBytes} bytes, expected at most {most}");
+            throw new InvalidDataException($"{path}: header of {headerBytes} bytes, expected at most {most}"
+                + (most < MaxHeaderBytes ? ", the rest of the file" : ""));
         }
         var header = new byte[(int)headerBytes];
         stream.ReadExactly(header);

@@ -36,6 +36,6 @@ internal sealed class DoctorTests
         ToolResult result = Tool.Run(s_missing, "train", "--data", "digits", "--output", TestFolder.New());
         Assert.That(result.ExitCode, Is.EqualTo(1));
         Assert.That(result.ErrorLine, Does.StartWith(
-            "the native library cannot be loaded, tried /nowhere/libadadelta_native.so (no such file); set ADADELTA_NATIVE_PATH"));
+            "the native library cannot be loaded, tried /nowhere/libadadelta_native.so (no such file); ADADELTA_NATIVE_PATH says so"));
     }
 }

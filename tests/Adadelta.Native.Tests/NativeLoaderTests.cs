@@ -113,6 +113,7 @@ internal sealed class NativeLoaderTests
             var thrown = Assert.Throws<TargetInvocationException>(() => create.Invoke(null, [device, 1, 0, null]))!.InnerException;
             Assert.That(thrown, Is.TypeOf<DllNotFoundException>());
             Assert.That(thrown!.Message, Does.Contain($"{missing}: no such file"));
+            Assert.That(thrown.Message, Does.Contain($"{NativeLoader.PathVariable} is set, so that nothing else was tried"));
 
             var info = assembly.GetType("Adadelta.Native.NativeLibraryInfo")!;
             Assert.That(info.GetProperty("Path")!.GetValue(null), Is.Null);

@@ -134,7 +134,10 @@ internal sealed record LoadResult(nint Handle, string? Path, IReadOnlyList<LoadA
         {
             text.Append(Environment.NewLine).Append("  ").Append(attempt.Path).Append(": ").Append(attempt.Error);
         }
+        // Where the variable is set, setting it is no advice.
         return text.Append(Environment.NewLine)
-            .Append($"Set {NativeLoader.PathVariable} to the library or to its folder to load it from elsewhere.").ToString();
+            .Append(string.IsNullOrEmpty(Environment.GetEnvironmentVariable(NativeLoader.PathVariable))
+                ? $"Set {NativeLoader.PathVariable} to the library or to its folder to load it from elsewhere."
+                : $"{NativeLoader.PathVariable} is set, so that nothing else was tried: correct it, or unset it.").ToString();
     }
 }
