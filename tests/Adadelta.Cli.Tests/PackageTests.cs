@@ -31,13 +31,19 @@ internal sealed partial class PackageTests
     [OneTimeSetUp]
     public void Pack()
     {
+        // Others' packages are those of this machine, on which an earlier build of ours may stand as well.
         string machineCache = Dotnet(s_folder, "nuget", "locals", "global-packages", "--list").Split(": ", 2)[1].Trim();
         File.WriteAllText(s_config, new XElement(
             "configuration",
             new XElement(
                 "packageSources", new XElement("clear"),
                 new XElement("add", new XAttribute("key", "feed"), new XAttribute("value", s_feed)),
-                new XElement("add", new XAttribute("key", "machine"), new XAttribute("value", machineCache)))).ToString());
+                new XElement("add", new XAttribute("key", "machine"), new XAttribute("value", machineCache))),
+            new XElement(
+                "packageSourceMapping", new XElement("clear"), TakenFrom("feed", "adadelta*"), TakenFrom("machine", "*"))).ToString());
+
+        static XElement TakenFrom(string source, string packages) => new(
+            "packageSource", new XAttribute("key", source), new XElement("package", new XAttribute("pattern", packages)));
 
         // The tool first: its build is that of the others too.
         Dotnet(s_folder, "pack", Project("Adadelta.Cli"), "-c", "Release", "-o", s_feed, "--no-restore");
