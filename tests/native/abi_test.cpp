@@ -282,7 +282,12 @@ TEST(ContextInfo, SaysWhatIsUsed) {
     EXPECT_EQ(instruction_sets().back(), info.instruction_set) << "AUTO takes the best";
     EXPECT_NE('\0', info.device_name[0]);
   }
-  const std::vector<std::pair<int32_t, const char*>> names = {{ADN_INSTRUCTION_SET_BASELINE, "baseline"},
+#if defined(__aarch64__)
+  const char* const baseline = "NEON";
+#else
+  const char* const baseline = "baseline";
+#endif
+  const std::vector<std::pair<int32_t, const char*>> names = {{ADN_INSTRUCTION_SET_BASELINE, baseline},
                                                               {ADN_INSTRUCTION_SET_AVX2, "AVX2+FMA"},
                                                               {ADN_INSTRUCTION_SET_AVX512, "AVX-512"}};
   for (int32_t set : instruction_sets()) {

@@ -108,7 +108,7 @@ typedef struct adn_context_info {
   int32_t instruction_set; /* never AUTO */
   uint32_t reserved;
   char device_name[128];         /* e.g. "AMD EPYC", UTF-8, 0-terminated */
-  char instruction_set_name[32]; /* "baseline", "AVX2+FMA" or "AVX-512"; on CUDA the GPU's, e.g. "sm_80" */
+  char instruction_set_name[32]; /* "baseline", "NEON", "AVX2+FMA" or "AVX-512"; on CUDA e.g. "sm_80" */
 
   /* For CUDA; zero and empty on the CPU. */
   uint64_t memory_bytes;      /* held by the context's objects on the device */

@@ -42,7 +42,11 @@ const char* instruction_set_name(int32_t instruction_set) {
     case ADN_INSTRUCTION_SET_AVX512:
       return "AVX-512";
     default:
+#if defined(__aarch64__)
+      return "NEON";
+#else
       return "baseline";
+#endif
   }
 }
 

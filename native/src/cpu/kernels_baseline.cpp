@@ -1,4 +1,4 @@
-// Kernels for every CPU of the architecture: SSE2 on x86-64, NEON on arm64, through the compiler's vectors.
+// Kernels for every CPU, through the compiler's vectors of 16 bytes: on x86-64 these are SSE2's.
 #include "cpu/kernels.h"
 
 namespace adn::cpu {
