@@ -265,7 +265,7 @@ public sealed unsafe class AdadeltaOptimizer : IDisposable
     /// </param>
     /// <exception cref="ArgumentException">There is no such parameter, or the tensor does not fit it.</exception>
     /// <exception cref="ObjectDisposedException">The optimizer or the tensor is disposed.</exception>
-    public void SetGradient(int index, Tensor? gradient)
+    public void SetGradient(int index, DeviceTensor? gradient)
     {
         var handle = Handle;
         Require.InRange(index, _states.Count);
@@ -283,7 +283,7 @@ public sealed unsafe class AdadeltaOptimizer : IDisposable
     /// <param name="group">The group's number, from 0.</param>
     /// <exception cref="ArgumentException">There is no such group, or the tensor has more elements or another type.</exception>
     /// <exception cref="ObjectDisposedException">The optimizer or the tensor is disposed.</exception>
-    public void SetLearningRateTensor(Tensor? learningRate, int group = 0)
+    public void SetLearningRateTensor(DeviceTensor? learningRate, int group = 0)
     {
         var handle = Handle;
         Require.InRange(group, _groups.Count);
@@ -330,7 +330,7 @@ public sealed unsafe class AdadeltaOptimizer : IDisposable
         {
             Status.ThrowIfFailed(NativeMethods.adn_adadelta_get_state(
                 out var squareAverage, out var accumulatedDelta, handle, (ulong)index));
-            state = new AdadeltaState(new Tensor(_context, squareAverage), new Tensor(_context, accumulatedDelta));
+            state = new AdadeltaState(new DeviceTensor(_context, squareAverage), new DeviceTensor(_context, accumulatedDelta));
             _states[index] = state;
         }
         return state;
@@ -341,7 +341,7 @@ public sealed unsafe class AdadeltaOptimizer : IDisposable
     /// <returns>A view of the optimizer's storage, which the caller disposes, or null where there is none.</returns>
     /// <exception cref="ArgumentOutOfRangeException">There is no such parameter.</exception>
     /// <exception cref="ObjectDisposedException">The optimizer is disposed.</exception>
-    public Tensor? GetMasterWeights(int index)
+    public DeviceTensor? GetMasterWeights(int index)
     {
         GetWeights(index, out var master, out var average);
         average.Dispose();
@@ -353,7 +353,7 @@ public sealed unsafe class AdadeltaOptimizer : IDisposable
     /// <returns>A view of the optimizer's storage, which the caller disposes, or null where there is none.</returns>
     /// <exception cref="ArgumentOutOfRangeException">There is no such parameter.</exception>
     /// <exception cref="ObjectDisposedException">The optimizer is disposed.</exception>
-    public Tensor? GetAverage(int index)
+    public DeviceTensor? GetAverage(int index)
     {
         GetWeights(index, out var master, out var average);
         master.Dispose();
@@ -476,7 +476,7 @@ public sealed unsafe class AdadeltaOptimizer : IDisposable
     {
         private readonly TensorHandle? _handle;
 
-        internal HeldTensor(Tensor? tensor)
+        internal HeldTensor(DeviceTensor? tensor)
         {
             if (tensor is not null)
             {
@@ -507,7 +507,7 @@ public sealed unsafe class AdadeltaOptimizer : IDisposable
             out master, out average, handle, (ulong)Require.InRange(index, _states.Count)));
     }
 
-    private Tensor? ToTensor(TensorHandle tensor) => tensor.IsInvalid ? null : new Tensor(_context, tensor);
+    private DeviceTensor? ToTensor(TensorHandle tensor) => tensor.IsInvalid ? null : new DeviceTensor(_context, tensor);
 
     private static nint Hold(TensorHandle tensor, List<TensorHandle> held)
     {

@@ -165,7 +165,7 @@ public sealed record ParameterGroup(IReadOnlyList<Parameter> Parameters, Adadelt
 /// </summary>
 /// <param name="SquareAverage">Running average of the squared gradient, PyTorch's <c>square_avg</c>.</param>
 /// <param name="AccumulatedDelta">Running average of the squared update, PyTorch's <c>acc_delta</c>.</param>
-public sealed record AdadeltaState(Tensor SquareAverage, Tensor AccumulatedDelta);
+public sealed record AdadeltaState(DeviceTensor SquareAverage, DeviceTensor AccumulatedDelta);
 
 /// <summary>
 /// Gradients of some function by one parameter and its state, for <see cref="AdadeltaOptimizer.Backward"/>; each a tensor of the
@@ -175,4 +175,4 @@ public sealed record AdadeltaState(Tensor SquareAverage, Tensor AccumulatedDelta
 /// <param name="Gradient">By the gradient that the step was given: out.</param>
 /// <param name="SquareAverage">By <c>square_avg</c>: in after the step, out before it.</param>
 /// <param name="AccumulatedDelta">By <c>acc_delta</c>: in after the step, out before it.</param>
-public sealed record AdadeltaCotangent(Tensor Parameter, Tensor Gradient, Tensor SquareAverage, Tensor AccumulatedDelta);
+public sealed record AdadeltaCotangent(DeviceTensor Parameter, DeviceTensor Gradient, DeviceTensor SquareAverage, DeviceTensor AccumulatedDelta);

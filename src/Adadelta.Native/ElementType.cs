@@ -2,7 +2,7 @@ using System.Diagnostics.CodeAnalysis;
 
 namespace Adadelta.Native;
 
-/// <summary>Types of a <see cref="Tensor"/>'s elements.</summary>
+/// <summary>Types of a <see cref="DeviceTensor"/>'s elements.</summary>
 [SuppressMessage("Naming", "CA1720", Justification = "These are the names of the types, as they are written everywhere.")]
 public enum ElementType
 {

@@ -389,7 +389,7 @@ public sealed unsafe class Network : IDisposable
         byte* name;
         Status.ThrowIfFailed(NativeMethods.adn_network_get_parameter(out var value, out var gradient, &name, _handle, index));
         return new Parameter(
-            Marshal.PtrToStringUTF8((nint)name) ?? "", new Tensor(_context, value), new Tensor(_context, gradient));
+            Marshal.PtrToStringUTF8((nint)name) ?? "", new DeviceTensor(_context, value), new DeviceTensor(_context, gradient));
     }
 
     private Network Live()

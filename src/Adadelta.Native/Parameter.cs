@@ -10,7 +10,7 @@ public sealed class Parameter
     /// <param name="name">A name, for the reader.</param>
     /// <param name="value">What is trained. It stays the caller's.</param>
     /// <param name="gradient">Its gradient, of the same shape and on the same context. It stays the caller's.</param>
-    public Parameter(string name, Tensor value, Tensor gradient)
+    public Parameter(string name, DeviceTensor value, DeviceTensor gradient)
     {
         ArgumentNullException.ThrowIfNull(name);
         ArgumentNullException.ThrowIfNull(value);
@@ -24,10 +24,10 @@ public sealed class Parameter
     public string Name { get; }
 
     /// <summary>What is trained. Shapes are PyTorch's: Conv2d [out, in, kernel height, kernel width], Linear [out, in], bias [out].</summary>
-    public Tensor Value { get; }
+    public DeviceTensor Value { get; }
 
     /// <summary>The loss's gradient by <see cref="Value"/> after the last backward pass, of the same shape.</summary>
-    public Tensor Gradient { get; }
+    public DeviceTensor Gradient { get; }
 
     internal void Dispose()
     {

@@ -195,10 +195,10 @@ public static class OptimizerFile
             yield return Source("average", average, bytes => ReadView(optimizer.GetAverage(index)!, bytes));
         }
 
-        TensorSource Source(string what, Tensor tensor, Action<Span<byte>> copyTo) =>
+        TensorSource Source(string what, DeviceTensor tensor, Action<Span<byte>> copyTo) =>
             new(Key(index, what), TypeName(tensor.Type), [.. tensor.Shape], checked((int)tensor.ByteCount), copyTo);
 
-        static void ReadView(Tensor view, Span<byte> bytes)
+        static void ReadView(DeviceTensor view, Span<byte> bytes)
         {
             using (view)
             {
@@ -294,8 +294,8 @@ public static class OptimizerFile
         {
             try
             {
-                using var value = Tensor.Zeros(parameters[0].Value.Context, type, 1);
-                using var gradient = Tensor.Zeros(parameters[0].Value.Context, type, 1);
+                using var value = DeviceTensor.Zeros(parameters[0].Value.Context, type, 1);
+                using var gradient = DeviceTensor.Zeros(parameters[0].Value.Context, type, 1);
                 using var trial = new AdadeltaOptimizer([new Parameter("trial", value, gradient)], options);
                 trial.LearningRate = options.LearningRate;
             }
@@ -425,7 +425,7 @@ public static class OptimizerFile
             optimizer.GetState(index).AccumulatedDelta.WriteBytes(deltas);
         }
 
-        static void WriteTo(Tensor? tensor, byte[] bytes)
+        static void WriteTo(DeviceTensor? tensor, byte[] bytes)
         {
             using (tensor)
             {

@@ -23,7 +23,7 @@ public class Pieces
     private readonly Network _network;
     private readonly AdadeltaOptimizer _optimizer;
     private readonly DeviceDataset _dataset;
-    private readonly Tensor _scalar, _matrix;
+    private readonly DeviceTensor _scalar, _matrix;
 
     public Pieces()
     {
@@ -33,8 +33,8 @@ public class Pieces
         _labels = _problem.Labels()[..Batch];
         byte[] pixels = [.. _images.Select(pixel => (byte)(255 * pixel))], labels = [.. _labels.Select(label => (byte)label)];
         _dataset = new DeviceDataset(_context, pixels, labels, new ImageShape(1, 28, 28));
-        _scalar = new Tensor(_context, 1);
-        _matrix = new Tensor(_context, 512, 1024);
+        _scalar = new DeviceTensor(_context, 1);
+        _matrix = new DeviceTensor(_context, 512, 1024);
     }
 
     public static void Run(string[] arguments)
@@ -58,13 +58,13 @@ public class Pieces
         _context.Dispose();
     }
 
-    [Benchmark(Description = "a native call: Tensor.Fill of one element")]
+    [Benchmark(Description = "a native call: DeviceTensor.Fill of one element")]
     public void Call() => _scalar.Fill(1);
 
-    [Benchmark(Description = "Tensor.Write, 2 MB")]
+    [Benchmark(Description = "DeviceTensor.Write, 2 MB")]
     public void Write() => _matrix.Write(_weights);
 
-    [Benchmark(Description = "Tensor.Read, 2 MB")]
+    [Benchmark(Description = "DeviceTensor.Read, 2 MB")]
     public void Read() => _matrix.Read(_weights);
 
     [Benchmark(Description = "Network.Forward, 64 images")]

@@ -157,7 +157,7 @@ internal sealed class AdadeltaFeatureTests
     public void A_learning_rate_in_memory_is_read_at_the_step_whatever_its_rank(int rank)
     {
         using Doubles tensor = new(_context, 50), number = new(_context, 50);
-        using var rate = Tensor.Zeros(_context, ElementType.Float64, new long[rank].Select(_ => 1L).ToArray());
+        using var rate = DeviceTensor.Zeros(_context, ElementType.Float64, new long[rank].Select(_ => 1L).ToArray());
         using var first = new AdadeltaOptimizer([tensor.Parameter], new() { Capturable = true });
         using var second = new AdadeltaOptimizer([number.Parameter]);
         first.SetLearningRateTensor(rate);
@@ -177,7 +177,7 @@ internal sealed class AdadeltaFeatureTests
         first.Step();
         second.Step();
         Assert.That(tensor.P, Is.EqualTo(number.P));
-        using var two = Tensor.Zeros(_context, ElementType.Float64, 2);
+        using var two = DeviceTensor.Zeros(_context, ElementType.Float64, 2);
         Assert.That(
             () => first.SetLearningRateTensor(two), Throws.ArgumentException.With.Message.Contains("lr: shape [2], expected one element"));
     }
@@ -185,8 +185,8 @@ internal sealed class AdadeltaFeatureTests
     [Test]
     public void Complex_numbers_are_pairs()
     {
-        using Tensor value = Tensor.Zeros(_context, ElementType.Complex64, 37), gradient = Tensor.Zeros(_context, ElementType.Complex64, 37);
-        using Tensor pairs = new(_context, 37, 2), pairGradients = new(_context, 37, 2);
+        using DeviceTensor value = DeviceTensor.Zeros(_context, ElementType.Complex64, 37), gradient = DeviceTensor.Zeros(_context, ElementType.Complex64, 37);
+        using DeviceTensor pairs = new(_context, 37, 2), pairGradients = new(_context, 37, 2);
         var options = new AdadeltaOptions { WeightDecay = 0.1, Maximize = true };
         using var complex = new AdadeltaOptimizer([new Parameter("z", value, gradient)], options);
         using var real = new AdadeltaOptimizer([new Parameter("xy", pairs, pairGradients)], options);
@@ -241,8 +241,8 @@ internal sealed class AdadeltaFeatureTests
     public void Sixteen_bit_parameters_are_rounded_float32_ones(ElementType type, bool master)
     {
         const int count = 300;
-        using Tensor value = Tensor.Zeros(_context, type, count), gradient = Tensor.Zeros(_context, type, count);
-        using Tensor wide = new(_context, count), wideGradient = new(_context, count);
+        using DeviceTensor value = DeviceTensor.Zeros(_context, type, count), gradient = DeviceTensor.Zeros(_context, type, count);
+        using DeviceTensor wide = new(_context, count), wideGradient = new(_context, count);
         var options = new AdadeltaOptions { LearningRate = 0.1, WeightDecay = 0.01, MasterWeights = master };
         var random = new Random(8);
         Write(value, [.. Enumerable.Range(0, count).Select(_ => random.NextSingle() - 0.5f)]);
@@ -282,7 +282,7 @@ internal sealed class AdadeltaFeatureTests
 
         static AdadeltaOptimizer Make(ComputeContext context, Memory<float> p, Memory<float> g)
         {
-            using Tensor value = Tensor.FromMemory(context, p, 10, 100), gradient = Tensor.FromMemory(context, g, 10, 100);
+            using DeviceTensor value = DeviceTensor.FromMemory(context, p, 10, 100), gradient = DeviceTensor.FromMemory(context, g, 10, 100);
             return new AdadeltaOptimizer([new Parameter("p", value, gradient)]);
         }
     }
@@ -293,14 +293,14 @@ internal sealed class AdadeltaFeatureTests
         var data = (float*)NativeMemory.AllocZeroed(20, sizeof(float));
         try
         {
-            using Tensor value = Tensor.FromPointer(_context, (nint)data, ElementType.Float32, 10);
-            using Tensor gradient = Tensor.FromPointer(_context, (nint)(data + 10), ElementType.Float32, 10);
+            using DeviceTensor value = DeviceTensor.FromPointer(_context, (nint)data, ElementType.Float32, 10);
+            using DeviceTensor gradient = DeviceTensor.FromPointer(_context, (nint)(data + 10), ElementType.Float32, 10);
             using var optimizer = new AdadeltaOptimizer([new Parameter("p", value, gradient)]);
             new Span<float>(data + 10, 10).Fill(2);
             optimizer.Step();
             Assert.That(new Span<float>(data, 10).ToArray(), Is.All.LessThan(0f));
             Assert.That(
-                () => Tensor.FromPointer(_context, (nint)data + 1, ElementType.Float32, 10),
+                () => DeviceTensor.FromPointer(_context, (nint)data + 1, ElementType.Float32, 10),
                 Throws.ArgumentException.With.Message.Contains("data"));
             Assert.That(
                 () => new AdadeltaOptimizer([new Parameter("p", value, value)]),
@@ -488,7 +488,7 @@ internal sealed class AdadeltaFeatureTests
     public void A_step_allocates_nothing()
     {
         using Doubles pair = new(_context, 100), other = new(_context, 40_000);
-        using var rate = Tensor.Zeros(_context, ElementType.Float64, 1);
+        using var rate = DeviceTensor.Zeros(_context, ElementType.Float64, 1);
         using var optimizer = new AdadeltaOptimizer(
             [pair.Parameter, other.Parameter], new() { AverageDecay = 0.9, ClipValue = 1, DecoupledWeightDecay = 0.1 });
         optimizer.PassOptions = new() { ClipNorm = 1, SkipNonfinite = true, ZeroGradients = true };
@@ -519,7 +519,7 @@ internal sealed class AdadeltaFeatureTests
         }
     }
 
-    private static double[] Read(Tensor tensor)
+    private static double[] Read(DeviceTensor tensor)
     {
         var numbers = new double[tensor.Count];
         tensor.ReadAs<double>(numbers);
@@ -528,7 +528,7 @@ internal sealed class AdadeltaFeatureTests
 
     private static float Rounded(float x, ElementType type) => type == ElementType.Float16 ? (float)(Half)x : (float)(BFloat16)x;
 
-    private static float[] Floats(Tensor tensor)
+    private static float[] Floats(DeviceTensor tensor)
     {
         if (tensor.Type == ElementType.Float16)
         {
@@ -541,7 +541,7 @@ internal sealed class AdadeltaFeatureTests
         return [.. numbers.Select(x => (float)x)];
     }
 
-    private static void Write(Tensor tensor, float[] numbers)
+    private static void Write(DeviceTensor tensor, float[] numbers)
     {
         if (tensor.Type == ElementType.Float16)
         {
@@ -587,7 +587,7 @@ internal sealed class AdadeltaFeatureTests
         public Doubles(ComputeContext context, int count)
         {
             (P, G) = (new double[count], new double[count]);
-            Parameter = new Parameter("p", Tensor.FromMemory<double>(context, P), Tensor.FromMemory<double>(context, G));
+            Parameter = new Parameter("p", DeviceTensor.FromMemory<double>(context, P), DeviceTensor.FromMemory<double>(context, G));
         }
 
         public double[] P { get; }

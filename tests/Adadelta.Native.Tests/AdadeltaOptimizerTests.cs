@@ -158,7 +158,7 @@ internal sealed class AdadeltaOptimizerTests(string device)
         using Pair first = new(_context, 3), second = new(_context, 3);
         using var optimizer = new AdadeltaOptimizer([first.Parameter]);
         optimizer.AddGroup(new([second.Parameter]));
-        using var memory = Tensor.Zeros(_context, ElementType.Float64);
+        using var memory = DeviceTensor.Zeros(_context, ElementType.Float64);
         memory.Fill(0.5f);
         optimizer.SetLearningRateTensor(memory, 1);
         Assert.That(optimizer.LearningRate, Is.EqualTo(1));
@@ -229,7 +229,7 @@ internal sealed class AdadeltaOptimizerTests(string device)
         Assert.That(() => optimizer.SetOptions(new(), 1), Refused("group: 1, expected 0 <= group < 1"));
         Assert.That(() => optimizer.GetState(1), Refused("index: 1, expected 0 <= index < 1"));
         Assert.That(() => optimizer.StepCount = -1, Refused("StepCount: -1, expected 0 <= StepCount"));
-        using var wide = new Tensor(_context, 4);
+        using var wide = new DeviceTensor(_context, 4);
         Assert.That(
             () => new AdadeltaOptimizer([new Parameter("p", pair.Value, wide)]),
             Refused("gradients[0]: shape [4], expected [3]"));
@@ -258,14 +258,14 @@ internal sealed class AdadeltaOptimizerTests(string device)
     {
         internal Pair(ComputeContext context, int count)
         {
-            Value = new Tensor(context, count);
-            Gradient = new Tensor(context, count);
+            Value = new DeviceTensor(context, count);
+            Gradient = new DeviceTensor(context, count);
             Parameter = new Parameter("p", Value, Gradient);
         }
 
-        internal Tensor Value { get; }
+        internal DeviceTensor Value { get; }
 
-        internal Tensor Gradient { get; }
+        internal DeviceTensor Gradient { get; }
 
         internal Parameter Parameter { get; }
 

@@ -17,7 +17,7 @@ internal sealed class DisposalTests
             var context = ComputeContext.Create(Device.Cpu, 2);
             var network = SmallNetwork(context);
             var optimizer = new AdadeltaOptimizer(network.Parameters);
-            var tensor = new Tensor(context, 3);
+            var tensor = new DeviceTensor(context, 3);
             var dataset = DeviceDataset.FromMemory(context, new byte[] { 1, 2, 3, 4 }, [0], network.InputShape);
             network.TrainStep(optimizer, dataset, [0]);
             var remaining = new List<IDisposable> { context, network, optimizer, tensor, dataset };
@@ -36,7 +36,7 @@ internal sealed class DisposalTests
         var context = ComputeContext.Create(Device.Cpu, 2);
         using var network = SmallNetwork(context);
         using var optimizer = new AdadeltaOptimizer(network.Parameters);
-        using var tensor = new Tensor(context, 3);
+        using var tensor = new DeviceTensor(context, 3);
         context.Dispose();
         Assert.That(network.TrainStep(optimizer, [1, 2, 3, 4], [0]), Is.GreaterThan(0f));
         tensor.Fill(1);
@@ -77,7 +77,7 @@ internal sealed class DisposalTests
     {
         var context = ComputeContext.Create(Device.Cpu, 1);
         context.Dispose();
-        Assert.That(() => new Tensor(context, 1), Disposed(nameof(ComputeContext)));
+        Assert.That(() => new DeviceTensor(context, 1), Disposed(nameof(ComputeContext)));
         Assert.That(() => SmallNetwork(context), Disposed(nameof(ComputeContext)));
     }
 
@@ -104,9 +104,9 @@ internal sealed class DisposalTests
     public void Every_member_of_a_disposed_tensor_says_so()
     {
         using var context = ComputeContext.Create(Device.Cpu, 1);
-        var tensor = new Tensor(context, 1);
+        var tensor = new DeviceTensor(context, 1);
         tensor.Dispose();
-        AssertEveryMemberIsDisposed<Tensor>(new()
+        AssertEveryMemberIsDisposed<DeviceTensor>(new()
         {
             [nameof(tensor.Context)] = () => _ = tensor.Context,
             [nameof(tensor.Shape)] = () => _ = tensor.Shape,
@@ -207,7 +207,7 @@ internal sealed class DisposalTests
         using var context = ComputeContext.Create(Device.Cpu, 1);
         AssertMemoryIsGivenBack(() =>
         {
-            using var tensor = new Tensor(context, 32 * Megabyte / sizeof(float));
+            using var tensor = new DeviceTensor(context, 32 * Megabyte / sizeof(float));
             tensor.Fill(1);
         });
     }
@@ -224,7 +224,7 @@ internal sealed class DisposalTests
         });
 
         [MethodImpl(MethodImplOptions.NoInlining)]
-        static void Forget(ComputeContext context) => new Tensor(context, 32 * Megabyte / sizeof(float)).Fill(1);
+        static void Forget(ComputeContext context) => new DeviceTensor(context, 32 * Megabyte / sizeof(float)).Fill(1);
     }
 
     [Test]
@@ -234,7 +234,7 @@ internal sealed class DisposalTests
         var before = GC.CollectionCount(0);
         for (var i = 0; i < 64; i++)
         {
-            _ = new Tensor(context, 32 * Megabyte / sizeof(float));
+            _ = new DeviceTensor(context, 32 * Megabyte / sizeof(float));
         }
         Assert.That(GC.CollectionCount(0), Is.GreaterThan(before), "2 GB, of which the managed objects are a few kB");
     }

@@ -27,8 +27,8 @@ internal sealed class GoldenAdadeltaTests
         var gradients = Read<float>("grads.f32");
         var expected = Read<double>($"{name}.hand.f64");
         using var context = Contexts.Create();
-        using var value = new Tensor(context, Count);
-        using var gradient = new Tensor(context, Count);
+        using var value = new DeviceTensor(context, Count);
+        using var gradient = new DeviceTensor(context, Count);
         using var optimizer = new AdadeltaOptimizer([new Parameter("p", value, gradient)], options);
         value.Write(start);
         for (var step = 1; step <= 50; step++)
@@ -61,7 +61,7 @@ internal sealed class GoldenAdadeltaTests
     {
         double[] start = [.. Read<float>("p0.f32")], gradients = [.. Read<float>("grads.f32")];
         using var context = Contexts.Create();
-        using Tensor value = Tensor.Zeros(context, ElementType.Float64, Count), gradient = Tensor.Zeros(context, ElementType.Float64, Count);
+        using DeviceTensor value = DeviceTensor.Zeros(context, ElementType.Float64, Count), gradient = DeviceTensor.Zeros(context, ElementType.Float64, Count);
         using var optimizer = new AdadeltaOptimizer([new Parameter("p", value, gradient)], options);
         value.WriteAs<double>(start);
         var actual = new double[Count];

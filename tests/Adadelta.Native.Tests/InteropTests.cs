@@ -197,5 +197,5 @@ internal sealed unsafe class InteropTests
 
     [Test]
     public void The_assembly_marshals_nothing() =>
-        Assert.That(typeof(Tensor).Assembly.GetCustomAttribute<DisableRuntimeMarshallingAttribute>(), Is.Not.Null);
+        Assert.That(typeof(DeviceTensor).Assembly.GetCustomAttribute<DisableRuntimeMarshallingAttribute>(), Is.Not.Null);
 }

@@ -26,7 +26,7 @@ internal sealed class NativeLoaderTests
         {
             Assert.That(
                 NativeLibraryInfo.Path,
-                Is.EqualTo(Path.Combine(Path.GetDirectoryName(typeof(Tensor).Assembly.Location)!, NativeLoader.FileName)));
+                Is.EqualTo(Path.Combine(Path.GetDirectoryName(typeof(DeviceTensor).Assembly.Location)!, NativeLoader.FileName)));
         }
     }
 
@@ -145,7 +145,7 @@ internal sealed class NativeLoaderTests
         Environment.SetEnvironmentVariable(NativeLoader.PathVariable, nativePath);
         try
         {
-            test(context.LoadFromAssemblyPath(typeof(Tensor).Assembly.Location));
+            test(context.LoadFromAssemblyPath(typeof(DeviceTensor).Assembly.Location));
         }
         finally
         {

@@ -24,7 +24,7 @@ internal sealed class OptimizerFileTests
         public static readonly ElementType[] Types =
             [ElementType.Float32, ElementType.Float64, ElementType.Float16, ElementType.BFloat16, ElementType.Complex64];
 
-        private readonly List<Tensor> _tensors = [];
+        private readonly List<DeviceTensor> _tensors = [];
 
         public Setup(ComputeContext context, AdadeltaOptions? first = null, AdadeltaOptions? second = null, int extent = 3)
         {
@@ -32,9 +32,9 @@ internal sealed class OptimizerFileTests
             Optimizer = new AdadeltaOptimizer(
                 [new ParameterGroup([.. Parameters.Take(2)], first), new ParameterGroup([.. Parameters.Skip(2)], second)]);
 
-            Tensor Make(ElementType type)
+            DeviceTensor Make(ElementType type)
             {
-                _tensors.Add(Tensor.Zeros(context, type, 2, extent));
+                _tensors.Add(DeviceTensor.Zeros(context, type, 2, extent));
                 return _tensors[^1];
             }
         }
@@ -71,7 +71,7 @@ internal sealed class OptimizerFileTests
             _tensors.ForEach(tensor => tensor.Dispose());
         }
 
-        private static byte[] Bytes(Tensor? tensor)
+        private static byte[] Bytes(DeviceTensor? tensor)
         {
             using (tensor)
             {
@@ -226,7 +226,7 @@ internal sealed class OptimizerFileTests
     public void A_learning_rate_in_memory_is_kept_and_written_there_again()
     {
         using var setup = new Setup(_context);
-        using var memory = Tensor.Zeros(_context, ElementType.Float32);
+        using var memory = DeviceTensor.Zeros(_context, ElementType.Float32);
         memory.Fill(0.125f);
         setup.Optimizer.SetLearningRateTensor(memory, 1);
         OptimizerFile.Save(setup.Optimizer, FileName);

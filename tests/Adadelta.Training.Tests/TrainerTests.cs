@@ -122,7 +122,7 @@ public class TrainerTests
     public void A_schedule_sets_a_learning_rate_in_memory()
     {
         using Setup setup = new(), usual = new();
-        using var memory = Tensor.Zeros(setup.Network.Context, ElementType.Float64);
+        using var memory = DeviceTensor.Zeros(setup.Network.Context, ElementType.Float64);
         memory.WriteAs<double>([usual.Optimizer.LearningRate]);
         setup.Optimizer.SetLearningRateTensor(memory);
         var schedule = LearningRateSchedule.Exponential(0.5);

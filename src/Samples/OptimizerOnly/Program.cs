@@ -10,8 +10,8 @@ float[] weights = new float[4];
 float[] gradients = new float[4];
 
 using var context = ComputeContext.Create(Device.Cpu);
-using var value = Tensor.FromMemory<float>(context, weights);
-using var gradient = Tensor.FromMemory<float>(context, gradients);
+using var value = DeviceTensor.FromMemory<float>(context, weights);
+using var gradient = DeviceTensor.FromMemory<float>(context, gradients);
 using var optimizer = new AdadeltaOptimizer(
     [new Parameter("cubic", value, gradient)], AdadeltaOptions.PyTorch with { LearningRate = 0.5 });
 // gradients are summed up below, and are 0 again after each step

@@ -118,7 +118,7 @@ internal sealed class HostMemoryTests
         using (other)
         {
             Assert.That(
-                () => Tensor.FromPointer(_context, memory.Address, ElementType.Float32, 16),
+                () => DeviceTensor.FromPointer(_context, memory.Address, ElementType.Float32, 16),
                 Throws.ArgumentException.With.Message.Contains("context"));
             using var network = new NetworkBuilder(1, 4, 4).Flatten().Linear(2).Build(_context, maxBatchSize: 1);
             Assert.That(
@@ -133,7 +133,7 @@ internal sealed class HostMemoryTests
         // The driver gives memory in pieces larger than what was asked for, so only what lies far behind is known to be nobody's.
         using var memory = _host.Upload(new float[16]);
         Assert.That(
-            () => Tensor.FromPointer(_context, memory.Address, ElementType.Float32, 1L << 36),
+            () => DeviceTensor.FromPointer(_context, memory.Address, ElementType.Float32, 1L << 36),
             Throws.ArgumentException.With.Message.Contains("external memory"));
     }
 
@@ -146,9 +146,9 @@ internal sealed class HostMemoryTests
     {
         var count = p.Length - offset;
         using ManagedCudaHost.DeviceArray<T> hostP = _host.Upload(p), hostG = _host.Upload(g), nextG = _host.Upload(g);
-        using Tensor value = Tensor.FromPointer(_context, hostP.Address + offset * bytes, type, count),
-            gradient = Tensor.FromPointer(_context, hostG.Address + offset * bytes, type, count),
-            expected = Tensor.Zeros(_cpu, type, count), expectedGradient = Tensor.Zeros(_cpu, type, count);
+        using DeviceTensor value = DeviceTensor.FromPointer(_context, hostP.Address + offset * bytes, type, count),
+            gradient = DeviceTensor.FromPointer(_context, hostG.Address + offset * bytes, type, count),
+            expected = DeviceTensor.Zeros(_cpu, type, count), expectedGradient = DeviceTensor.Zeros(_cpu, type, count);
         expected.WriteBytes(Bytes(p, offset));
         expectedGradient.WriteBytes(Bytes(g, offset));
         using AdadeltaOptimizer optimizer = new([new Parameter("p", value, gradient)], s_options),

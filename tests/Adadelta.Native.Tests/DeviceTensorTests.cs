@@ -4,7 +4,7 @@ namespace Adadelta.Native.Tests;
 
 [TestFixture("cpu")]
 [TestFixture("cuda", Category = "Cuda")]
-internal sealed class TensorTests(string device)
+internal sealed class DeviceTensorTests(string device)
 {
     private ComputeContext _context = null!;
 
@@ -17,7 +17,7 @@ internal sealed class TensorTests(string device)
     [Test]
     public void A_new_tensor_holds_zeros()
     {
-        using var tensor = new Tensor(_context, 2, 3, 4);
+        using var tensor = new DeviceTensor(_context, 2, 3, 4);
         Assert.That(tensor.Shape, Is.EqualTo(new long[] { 2, 3, 4 }));
         Assert.That(tensor.Count, Is.EqualTo(24));
         Assert.That(tensor.Context, Is.SameAs(_context));
@@ -27,7 +27,7 @@ internal sealed class TensorTests(string device)
     [Test]
     public void No_extents_make_a_scalar()
     {
-        using var tensor = new Tensor(_context);
+        using var tensor = new DeviceTensor(_context);
         Assert.That(tensor.Shape, Is.Empty);
         Assert.That(tensor.Count, Is.EqualTo(1));
         tensor.Fill(2.5f);
@@ -38,7 +38,7 @@ internal sealed class TensorTests(string device)
     public void What_is_written_is_read_back_bit_by_bit()
     {
         float[] values = [0f, -0f, 1.5f, float.NaN, float.PositiveInfinity, float.NegativeInfinity, float.Epsilon, float.MaxValue];
-        using var tensor = new Tensor(_context, 2, 4);
+        using var tensor = new DeviceTensor(_context, 2, 4);
         tensor.Write(values);
         var read = new float[8];
         tensor.Read(read);
@@ -50,7 +50,7 @@ internal sealed class TensorTests(string device)
     [TestCase(7)]
     public void A_wrong_length_is_refused_and_changes_nothing(int length)
     {
-        using var tensor = new Tensor(_context, 2, 3);
+        using var tensor = new DeviceTensor(_context, 2, 3);
         tensor.Fill(1);
         var span = new float[length];
         Assert.That(
@@ -65,21 +65,21 @@ internal sealed class TensorTests(string device)
     public void Extents_out_of_bounds_are_refused()
     {
         Assert.That(
-            () => new Tensor(_context, 2, 0),
+            () => new DeviceTensor(_context, 2, 0),
             Throws.InstanceOf<ArgumentException>().With.Message.Contains("shape[1]: 0, expected 1 <= shape[1]"));
         Assert.That(
-            () => new Tensor(_context, -3),
+            () => new DeviceTensor(_context, -3),
             Throws.InstanceOf<ArgumentException>().With.Message.Contains("shape[0]: -3, expected 1 <= shape[0]"));
         Assert.That(
-            () => new Tensor(_context, long.MaxValue, long.MaxValue),
+            () => new DeviceTensor(_context, long.MaxValue, long.MaxValue),
             Throws.ArgumentException.With.Message.Contains("shape[0]: 9223372036854775807, expected"));
         Assert.That(
-            () => new Tensor(_context, 1, 1, 1, 1, 1, 1, 1, 1, 1),
+            () => new DeviceTensor(_context, 1, 1, 1, 1, 1, 1, 1, 1, 1),
             Throws.ArgumentException.With.Message.Contains("rank: 9, expected 0 <= rank <= 8"));
-        Assert.That(() => new Tensor(null!, 1), Throws.ArgumentNullException);
+        Assert.That(() => new DeviceTensor(null!, 1), Throws.ArgumentNullException);
     }
 
     [Test]
     public void More_memory_than_there_is_is_refused() =>
-        Assert.That(() => new Tensor(_context, 1L << 50), Throws.TypeOf<OutOfMemoryException>());
+        Assert.That(() => new DeviceTensor(_context, 1L << 50), Throws.TypeOf<OutOfMemoryException>());
 }

@@ -10,7 +10,7 @@ namespace Adadelta.Native;
 /// (<see cref="FromMemory{T}"/>, <see cref="FromPointer"/>). Networks take 32-bit floats alone, the optimizer takes every type.
 /// </summary>
 /// <remarks>One object must not be used by two threads at once; different objects may.</remarks>
-public sealed unsafe class Tensor : IDisposable
+public sealed unsafe class DeviceTensor : IDisposable
 {
     private readonly TensorHandle _handle;
     private readonly ComputeContext _context;
@@ -24,7 +24,7 @@ public sealed unsafe class Tensor : IDisposable
     /// <exception cref="ArgumentException">An extent or the number of extents is out of its bounds.</exception>
     /// <exception cref="ObjectDisposedException">The context is disposed.</exception>
     /// <exception cref="OutOfMemoryException">There is no memory for it.</exception>
-    public Tensor(ComputeContext context, params ReadOnlySpan<long> shape)
+    public DeviceTensor(ComputeContext context, params ReadOnlySpan<long> shape)
     {
         ArgumentNullException.ThrowIfNull(context);
         fixed (ulong* pointer = Extents(shape))
@@ -37,7 +37,7 @@ public sealed unsafe class Tensor : IDisposable
         _handle.Holds(_count * sizeof(float));
     }
 
-    internal Tensor(ComputeContext context, TensorHandle handle)
+    internal DeviceTensor(ComputeContext context, TensorHandle handle)
     {
         uint rank;
         var extents = stackalloc ulong[NativeMethods.ADN_MAX_RANK];
@@ -64,7 +64,7 @@ public sealed unsafe class Tensor : IDisposable
     /// <exception cref="ArgumentException">The type, an extent or the number of extents is out of its bounds.</exception>
     /// <exception cref="ObjectDisposedException">The context is disposed.</exception>
     /// <exception cref="OutOfMemoryException">There is no memory for it.</exception>
-    public static Tensor Zeros(ComputeContext context, ElementType type, params ReadOnlySpan<long> shape)
+    public static DeviceTensor Zeros(ComputeContext context, ElementType type, params ReadOnlySpan<long> shape)
     {
         ArgumentNullException.ThrowIfNull(context);
         TensorHandle handle;
@@ -73,7 +73,7 @@ public sealed unsafe class Tensor : IDisposable
             Status.ThrowIfFailed(NativeMethods.adn_tensor_create_typed(
                 out handle, context.Handle, (int)type, pointer, (uint)shape.Length));
         }
-        var tensor = new Tensor(context, handle);
+        var tensor = new DeviceTensor(context, handle);
         handle.Holds(tensor._count * SizeOf(type));
         return tensor;
     }
@@ -91,7 +91,7 @@ public sealed unsafe class Tensor : IDisposable
     /// <returns>The tensor.</returns>
     /// <exception cref="ArgumentException">The type is another, the memory is empty or its length is not the product of the extents.</exception>
     /// <exception cref="ObjectDisposedException">The context is disposed.</exception>
-    public static Tensor FromMemory<T>(ComputeContext context, Memory<T> memory, params ReadOnlySpan<long> shape)
+    public static DeviceTensor FromMemory<T>(ComputeContext context, Memory<T> memory, params ReadOnlySpan<long> shape)
         where T : unmanaged
     {
         ArgumentNullException.ThrowIfNull(context);
@@ -130,7 +130,7 @@ public sealed unsafe class Tensor : IDisposable
     /// <returns>The tensor.</returns>
     /// <exception cref="ArgumentException">The address is 0, not aligned or not the device's, or an extent is out of its bounds.</exception>
     /// <exception cref="ObjectDisposedException">The context is disposed.</exception>
-    public static Tensor FromPointer(ComputeContext context, nint data, ElementType type, params ReadOnlySpan<long> shape)
+    public static DeviceTensor FromPointer(ComputeContext context, nint data, ElementType type, params ReadOnlySpan<long> shape)
     {
         ArgumentNullException.ThrowIfNull(context);
         return External(context, (void*)data, type, shape, null, null);
@@ -267,7 +267,7 @@ public sealed unsafe class Tensor : IDisposable
     /// <summary>Gives the memory back, unless it belongs to a network or an optimizer: those keep theirs.</summary>
     public void Dispose() => _handle.Dispose();
 
-    private static Tensor External(
+    private static DeviceTensor External(
         ComputeContext context, void* data, ElementType type, ReadOnlySpan<long> shape,
         delegate* unmanaged<void*, void> release, void* user)
     {
@@ -277,7 +277,7 @@ public sealed unsafe class Tensor : IDisposable
             Status.ThrowIfFailed(NativeMethods.adn_tensor_create_external(
                 out handle, context.Handle, data, (int)type, pointer, (uint)shape.Length, release, user));
         }
-        return new Tensor(context, handle);
+        return new DeviceTensor(context, handle);
     }
 
     private static ulong[] Extents(ReadOnlySpan<long> shape)
@@ -314,7 +314,7 @@ public sealed unsafe class Tensor : IDisposable
 
     private static long Product(IEnumerable<long> shape) => shape.Aggregate(1L, (product, extent) => checked(product * extent));
 
-    private Tensor Live()
+    private DeviceTensor Live()
     {
         ObjectDisposedException.ThrowIf(_handle.IsClosed, this);
         return this;
