@@ -8,6 +8,8 @@ internal static class FileKind
     /// <summary>As many bytes of a file's beginning as are looked at.</summary>
     public const int StartBytes = 512;
 
+    public const string SafeTensors = "a safetensors file";
+
     private const string Safe = "save the weights with safetensors.torch.save_file";
 
     /// <summary>The kind of a file, with its article and what can be done about it; null where it is not known.</summary>
@@ -25,7 +27,7 @@ internal static class FileKind
         [0x89, (byte)'H', (byte)'D', (byte)'F', ..] => "an HDF5 file",
         [0x93, (byte)'N', (byte)'U', (byte)'M', (byte)'P', (byte)'Y', ..] => "a NumPy array",
         [0, 0, 8 or 9 or 0xb or 0xc or 0xd or 0xe, >= 1 and <= 8, ..] => "an IDX file",
-        [_, _, _, _, _, 0, 0, 0, (byte)'{', ..] => "a safetensors file",
+        [_, _, _, _, _, 0, 0, 0, (byte)'{', ..] => SafeTensors,
         _ => OfText(start),
     };
 
