@@ -63,7 +63,7 @@ internal sealed class ReaderProperties
         _folder.Dispose();
     }
 
-    [FsCheck.NUnit.Property(MaxTest = 300, QuietOnSuccess = true)]
+    [FsCheck.NUnit.Property(MaxTest = 150, QuietOnSuccess = true)]
     public void Arbitrary_bytes(byte[] bytes)
     {
         ReadTensors(bytes);
@@ -77,27 +77,27 @@ internal sealed class ReaderProperties
         ReadIdx([0, 0, 8, .. bytes]);
     }
 
-    [FsCheck.NUnit.Property(MaxTest = 1000, QuietOnSuccess = true)]
+    [FsCheck.NUnit.Property(MaxTest = 500, QuietOnSuccess = true)]
     public void A_safetensors_file_with_changes(DoNotSize<uint>[] changes, DoNotSize<uint> end) =>
         ReadTensors(Change(_tensors, changes, end));
 
-    [FsCheck.NUnit.Property(MaxTest = 1000, QuietOnSuccess = true)]
+    [FsCheck.NUnit.Property(MaxTest = 500, QuietOnSuccess = true)]
     public void An_IDX_file_with_changes(DoNotSize<uint>[] changes, DoNotSize<uint> end) =>
         ReadIdx(Change(_idx, changes, end));
 
-    [FsCheck.NUnit.Property(MaxTest = 1000, QuietOnSuccess = true)]
+    [FsCheck.NUnit.Property(MaxTest = 500, QuietOnSuccess = true)]
     public void A_gzip_file_with_changes(DoNotSize<uint>[] changes, DoNotSize<uint> end) =>
         ReadIdx(Change(_gzip, changes, end));
 
-    [FsCheck.NUnit.Property(MaxTest = 1000, QuietOnSuccess = true)]
+    [FsCheck.NUnit.Property(MaxTest = 500, QuietOnSuccess = true)]
     public void A_network_with_changes(DoNotSize<uint>[] changes, DoNotSize<uint> end) =>
         ReadNetwork(Change(_network, changes, end));
 
-    [FsCheck.NUnit.Property(MaxTest = 1000, QuietOnSuccess = true)]
+    [FsCheck.NUnit.Property(MaxTest = 500, QuietOnSuccess = true)]
     public void A_checkpoint_with_changes(DoNotSize<uint>[] changes, DoNotSize<uint> end) =>
         Resume(Change(_checkpoint, changes, end));
 
-    [FsCheck.NUnit.Property(MaxTest = 500, QuietOnSuccess = true)]
+    [FsCheck.NUnit.Property(MaxTest = 300, QuietOnSuccess = true)]
     public void A_history_with_changes(DoNotSize<uint>[] changes, DoNotSize<uint> end) =>
         ReadSteps(Change(_steps, changes, end));
 
