@@ -9,8 +9,9 @@ namespace Adadelta.Native;
 /// u = rho·u + (1-rho)·d²; p -= lr·d.
 /// </summary>
 /// <remarks>
-/// It keeps the parameters' memory alive, so that it and their network may be disposed in any order. One object must not be
-/// used by two threads at once; different objects may.
+/// It keeps the parameters' memory alive, so that it and their network may be disposed in any order. An optimizer, every tensor
+/// that it was given, its state and the networks whose parameters it was given count as one object: while a thread runs a call on
+/// one of these, a call on another thread gives an <see cref="InvalidOperationException"/> and changes nothing.
 /// </remarks>
 public sealed unsafe class AdadeltaOptimizer : IDisposable
 {
@@ -202,6 +203,7 @@ public sealed unsafe class AdadeltaOptimizer : IDisposable
     /// <exception cref="ArgumentException">
     /// A setting is out of its bounds, the group is empty, a parameter is in a group already, or contexts or shapes differ.
     /// </exception>
+    /// <exception cref="InvalidOperationException">Another thread is using it; nothing has changed.</exception>
     /// <exception cref="ObjectDisposedException">The optimizer or a parameter is disposed.</exception>
     /// <exception cref="OutOfMemoryException">There is no memory for its state.</exception>
     public int AddGroup(ParameterGroup group)
@@ -221,6 +223,7 @@ public sealed unsafe class AdadeltaOptimizer : IDisposable
     /// <param name="options">Its new settings.</param>
     /// <param name="group">Its number, from 0.</param>
     /// <exception cref="ArgumentException">There is no such group, or a setting is out of its bounds.</exception>
+    /// <exception cref="InvalidOperationException">Another thread is using it; nothing has changed.</exception>
     /// <exception cref="ObjectDisposedException">The optimizer is disposed.</exception>
     public void SetOptions(AdadeltaOptions options, int group = 0)
     {
@@ -240,11 +243,12 @@ public sealed unsafe class AdadeltaOptimizer : IDisposable
     }
 
     /// <summary>Replaces the gradient of a parameter. It allocates nothing, so that it may be called before every step.</summary>
-    /// <param name="index">The parameter's place over all groups, in the order they were added.</param>
+    /// <param name="index">The parameter's index over all groups, in the order they were added.</param>
     /// <param name="gradient">
     /// A tensor of the parameter's shape and type; null is PyTorch's None: steps skip the parameter, its state and its count.
     /// </param>
     /// <exception cref="ArgumentException">There is no such parameter, or the tensor does not fit it.</exception>
+    /// <exception cref="InvalidOperationException">Another thread is using it; nothing has changed.</exception>
     /// <exception cref="ObjectDisposedException">The optimizer or the tensor is disposed.</exception>
     public void SetGradient(int index, DeviceTensor? gradient)
     {
@@ -263,6 +267,7 @@ public sealed unsafe class AdadeltaOptimizer : IDisposable
     /// </param>
     /// <param name="group">The group's number, from 0.</param>
     /// <exception cref="ArgumentException">There is no such group, or the tensor has more elements or another type.</exception>
+    /// <exception cref="InvalidOperationException">Another thread is using it; nothing has changed.</exception>
     /// <exception cref="ObjectDisposedException">The optimizer or the tensor is disposed.</exception>
     public void SetLearningRateTensor(DeviceTensor? learningRate, int group = 0)
     {
@@ -291,16 +296,18 @@ public sealed unsafe class AdadeltaOptimizer : IDisposable
     /// <param name="learningRate">The rate, at least 0 and finite, also as a float32 number.</param>
     /// <param name="group">The group's number, from 0.</param>
     /// <exception cref="ArgumentException">There is no such group, or the rate is out of its bounds.</exception>
+    /// <exception cref="InvalidOperationException">Another thread is using it; nothing has changed.</exception>
     /// <exception cref="ObjectDisposedException">The optimizer is disposed.</exception>
     public void SetLearningRate(double learningRate, int group = 0) => Status.ThrowIfFailed(
         NativeMethods.adn_adadelta_set_lr(Handle, (ulong)Require.InRange(group, _groups.Count), learningRate), "lr=learningRate");
 
     /// <summary>Updates every parameter of every group that has a gradient, in one pass. It allocates no managed memory.</summary>
+    /// <exception cref="InvalidOperationException">Another thread is using it; nothing has changed.</exception>
     /// <exception cref="ObjectDisposedException">The optimizer is disposed.</exception>
     public void Step() => Status.ThrowIfFailed(NativeMethods.adn_adadelta_step(Handle));
 
     /// <summary>The running averages of a parameter.</summary>
-    /// <param name="index">Its place over all groups, in the order they were added.</param>
+    /// <param name="index">Its index over all groups, in the order they were added.</param>
     /// <returns>Its state, which is disposed with the optimizer.</returns>
     /// <exception cref="ArgumentOutOfRangeException">There is no such parameter.</exception>
     /// <exception cref="ObjectDisposedException">The optimizer is disposed.</exception>
@@ -320,7 +327,7 @@ public sealed unsafe class AdadeltaOptimizer : IDisposable
     }
 
     /// <summary>The float32 copy of a 16-bit parameter that <see cref="AdadeltaOptions.MasterWeights"/> keeps.</summary>
-    /// <param name="index">The parameter's place over all groups.</param>
+    /// <param name="index">The parameter's index over all groups.</param>
     /// <returns>A view of the optimizer's storage, which the caller disposes, or null where there is none.</returns>
     /// <exception cref="ArgumentOutOfRangeException">There is no such parameter.</exception>
     /// <exception cref="ObjectDisposedException">The optimizer is disposed.</exception>
@@ -332,7 +339,7 @@ public sealed unsafe class AdadeltaOptimizer : IDisposable
     }
 
     /// <summary>The moving average of a parameter that <see cref="AdadeltaOptions.AverageDecay"/> keeps.</summary>
-    /// <param name="index">The parameter's place over all groups.</param>
+    /// <param name="index">The parameter's index over all groups.</param>
     /// <returns>A view of the optimizer's storage, which the caller disposes, or null where there is none.</returns>
     /// <exception cref="ArgumentOutOfRangeException">There is no such parameter.</exception>
     /// <exception cref="ObjectDisposedException">The optimizer is disposed.</exception>
@@ -344,7 +351,7 @@ public sealed unsafe class AdadeltaOptimizer : IDisposable
     }
 
     /// <summary>Number of steps that a parameter took part in, PyTorch's <c>state["step"]</c>.</summary>
-    /// <param name="index">The parameter's place over all groups.</param>
+    /// <param name="index">The parameter's index over all groups.</param>
     /// <returns>The number.</returns>
     /// <exception cref="ArgumentOutOfRangeException">There is no such parameter.</exception>
     /// <exception cref="ObjectDisposedException">The optimizer is disposed.</exception>
@@ -358,9 +365,10 @@ public sealed unsafe class AdadeltaOptimizer : IDisposable
     }
 
     /// <summary>Sets the number of steps that a parameter took part in.</summary>
-    /// <param name="index">The parameter's place over all groups.</param>
+    /// <param name="index">The parameter's index over all groups.</param>
     /// <param name="step">The number, at least 0.</param>
     /// <exception cref="ArgumentOutOfRangeException">There is no such parameter, or the number is negative.</exception>
+    /// <exception cref="InvalidOperationException">Another thread is using it; nothing has changed.</exception>
     /// <exception cref="ObjectDisposedException">The optimizer is disposed.</exception>
     public void SetStep(int index, long step)
     {
@@ -369,7 +377,7 @@ public sealed unsafe class AdadeltaOptimizer : IDisposable
             handle, (ulong)Require.InRange(index, _states.Count), Require.StepCount(step)));
     }
 
-    /// <summary>Steps that were recorded (<see cref="AdadeltaOptions.Differentiable"/>) and not gone back through.</summary>
+    /// <summary>Steps that were recorded (<see cref="AdadeltaOptions.Differentiable"/>) whose <see cref="Backward"/> has not been taken.</summary>
     /// <exception cref="ObjectDisposedException">The optimizer is disposed.</exception>
     public int RecordedSteps
     {
@@ -382,12 +390,12 @@ public sealed unsafe class AdadeltaOptimizer : IDisposable
     }
 
     /// <summary>
-    /// Goes back through the last recorded step and forgets it: from the gradients of some function by what the step wrote to
-    /// those by what it read. To go on to the step before, add to the parameters' gradients what reaches them through the loss
+    /// The derivative of the last recorded step, which is then forgotten: from the gradients of some function with respect to what
+    /// the step wrote, those with respect to what it read. To go on to the step before, add to the parameters' gradients what reaches them through the loss
     /// whose gradient the step was given.
     /// </summary>
     /// <param name="cotangents">For each parameter over all groups; null for those that the step did not record.</param>
-    /// <param name="learningRateGradients">For each group: the gradient by its learning rate is added. Empty when not wanted.</param>
+    /// <param name="learningRateGradients">For each group: the gradient with respect to its learning rate is added. Empty when not wanted.</param>
     /// <exception cref="ArgumentException">A number or a tensor does not fit; nothing has changed.</exception>
     /// <exception cref="InvalidOperationException">No step is recorded.</exception>
     /// <exception cref="ObjectDisposedException">The optimizer or a tensor is disposed.</exception>
@@ -460,6 +468,12 @@ public sealed unsafe class AdadeltaOptimizer : IDisposable
             if (group.Parameters[i] is null)
             {
                 throw new ArgumentNullException($"{parameters}[{i}]", $"{parameters}[{i}]: null");
+            }
+            if (!group.Parameters[i].HasGradient)
+            {
+                throw new ArgumentException(
+                    $"{parameters}[{i}]: {group.Parameters[i].Name} of a network for inference, expected one with a gradient",
+                    $"{parameters}[{i}]");
             }
         }
     }

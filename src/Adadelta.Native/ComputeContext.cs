@@ -7,7 +7,11 @@ namespace Adadelta.Native;
 /// One device and its threads: what tensors, networks and optimizers are made on. Those keep the native context alive, so
 /// the objects may be disposed in any order.
 /// </summary>
-/// <remarks>One object must not be used by two threads at once; different objects may.</remarks>
+/// <remarks>
+/// A context may be used by several threads at once; on the CPU their work takes turns on its threads. What is made on it may be
+/// used by one thread at a time, each on its own: see <see cref="Network"/>, <see cref="AdadeltaOptimizer"/> and
+/// <see cref="DeviceTensor"/>.
+/// </remarks>
 public sealed unsafe class ComputeContext : IDisposable
 {
     private const string OptionNames =

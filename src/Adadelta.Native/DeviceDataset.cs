@@ -3,10 +3,10 @@ using Adadelta.Native.Interop;
 namespace Adadelta.Native;
 
 /// <summary>
-/// Labelled images where the device reads them, as bytes: a batch is then named by places in the set, and its images need not
+/// Labelled images where the device reads them, as bytes: a batch is then named by indices into the set, and its images need not
 /// travel. A network takes a byte as <c>byte / 255f</c>.
 /// </summary>
-/// <remarks>One object must not be used by two threads at once; different objects may.</remarks>
+/// <remarks>A data set never changes, so that several threads may use it at once, each with a network of its own.</remarks>
 public sealed unsafe class DeviceDataset : IDisposable
 {
     private const string ArgumentNames =

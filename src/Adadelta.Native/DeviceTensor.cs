@@ -8,7 +8,11 @@ namespace Adadelta.Native;
 /// A dense, row-major array of numbers on a context's device: in memory of its own, or in the caller's
 /// (<see cref="FromMemory{T}"/>, <see cref="FromPointer"/>). Networks take 32-bit floats alone, the optimizer takes every type.
 /// </summary>
-/// <remarks>One object must not be used by two threads at once; different objects may.</remarks>
+/// <remarks>
+/// While a thread runs a call on a tensor, a call on another thread gives an <see cref="InvalidOperationException"/> and changes
+/// nothing. A tensor of a network or an optimizer, and one that an optimizer was given, count as one object with it; memory of the
+/// caller's own (<see cref="FromMemory{T}"/>, <see cref="FromPointer"/>) must not be written while a call runs on it.
+/// </remarks>
 public sealed unsafe class DeviceTensor : IDisposable
 {
     private const string ShapeNames = "rank=shape.Length;dtype=type;external memory=data";
@@ -242,14 +246,14 @@ public sealed unsafe class DeviceTensor : IDisposable
     /// <exception cref="ArgumentException">The offset is negative, or the bytes go beyond the tensor's.</exception>
     /// <exception cref="InvalidOperationException">Another thread is using the tensor.</exception>
     /// <exception cref="ObjectDisposedException">The tensor, or the network or optimizer that owns it, is disposed.</exception>
-    private void ReadBytes(Span<byte> destination, long byteOffset)
+    public void ReadBytes(Span<byte> destination, long byteOffset)
     {
         var handle = Handle;
         var offset = Require.AtLeast(0, byteOffset);
         fixed (byte* pointer = destination)
         {
             Status.ThrowIfFailed(
-                NativeMethods.adn_tensor_read_bytes(pointer, (ulong)destination.Length, handle), "byte_count=destination.Length");
+                NativeMethods.adn_tensor_read_bytes(pointer, offset, (ulong)destination.Length, handle), "byte_count=destination.Length");
         }
     }
 
@@ -270,14 +274,14 @@ public sealed unsafe class DeviceTensor : IDisposable
     /// <exception cref="ArgumentException">The offset is negative, or the bytes go beyond the tensor's; it is unchanged.</exception>
     /// <exception cref="InvalidOperationException">Another thread is using the tensor.</exception>
     /// <exception cref="ObjectDisposedException">The tensor, or the network or optimizer that owns it, is disposed.</exception>
-    private void WriteBytes(ReadOnlySpan<byte> source, long byteOffset)
+    public void WriteBytes(ReadOnlySpan<byte> source, long byteOffset)
     {
         var handle = Handle;
         var offset = Require.AtLeast(0, byteOffset);
         fixed (byte* pointer = source)
         {
             Status.ThrowIfFailed(
-                NativeMethods.adn_tensor_write_bytes(handle, pointer, (ulong)source.Length), "byte_count=source.Length");
+                NativeMethods.adn_tensor_write_bytes(handle, pointer, offset, (ulong)source.Length), "byte_count=source.Length");
         }
     }
 

@@ -20,6 +20,7 @@ internal readonly partial record struct NativeMessage(string Text, string? Argum
         ["square_avg"] = "SquareAverage",
         ["acc_delta"] = "AccumulatedDelta",
         ["name"] = "name",
+        ["adn_network_clone"] = "Network.Clone",
     };
 
     private static readonly Dictionary<string, Func<int, string?>> s_values = new()
@@ -37,6 +38,7 @@ internal readonly partial record struct NativeMessage(string Text, string? Argum
         ["zero_gradients"] = Flag,
         ["skip_nonfinite"] = Flag,
         ["input_gradient"] = Flag,
+        ["inference"] = Flag,
     };
 
     /// <summary>Translates a message.</summary>
