@@ -16,7 +16,7 @@ internal static class EvaluateCommand
     public static Command Create()
     {
         Option<string?> model = CommonOptions.Model();
-        Option<string?> network = CommonOptions.Network("Network of the model [default: the one in run.json beside it]");
+        Option<string?> network = CommonOptions.Network("Network of the model [default: the one that the model holds]");
         Option<string?> data = CommonOptions.Data(
             "Images: MNIST, drawn digits, or a folder of IDX files [default: those the model was trained with]");
         Option<string?> dataDir = CommonOptions.DataDir();
@@ -36,11 +36,10 @@ internal static class EvaluateCommand
     private static int Run(
         string? modelPath, string? networkFile, string? dataChoice, string? dataDir, int? limit, Device device, int threads)
     {
-        DataSource.Check(dataChoice, dataDir);
         SavedModel model = SavedModel.Find(modelPath, networkFile);
         using StopSignal stop = new();
-        using ComputeContext context = ComputeContext.Create(device, threads);
-        DataSource data = model.OpenData(dataChoice, dataDir, stop.Token);
+        using ComputeContext context = CommonOptions.OpenContext(device, threads);
+        DataSource data = model.OpenData(dataChoice, dataDir, false, stop.Token);
         using Network network = model.Build(context, data);
         ImageDataset images = limit is { } most && most < data.Split.Test.Count ? data.Split.Test.Take(most) : data.Split.Test;
 
@@ -50,6 +49,11 @@ internal static class EvaluateCommand
             + $"in {images.Classes} classes");
         Console.WriteLine(RunDevice.Of(context));
         Evaluation evaluation = Trainer.Evaluate(network, images, stop.Token);
+        if (!double.IsFinite(evaluation.Loss))
+        {
+            throw model.NotNumbers();
+        }
+
         Console.WriteLine(Invariant($"Accuracy: {100 * evaluation.Accuracy:0.00} %"));
         Console.WriteLine(Invariant($"Loss: {evaluation.Loss:0.0000}"));
         Console.WriteLine();

@@ -64,7 +64,7 @@ internal sealed class ResumeTests
         int epochs = Math.Max(3, (steps / 7) + 1);
         if (epochs > 3)
         {
-            Succeeds(Tool.Run(["train", .. s_settings, "--output", whole, "--epochs", $"{epochs}"]));
+            Succeeds(Tool.Run(["train", .. s_settings, "--output", whole, "--overwrite", "--epochs", $"{epochs}"]));
         }
 
         Succeeds(Tool.Run(["train", .. s_settings, "--output", crashed, "--epochs", $"{epochs}", "--resume"]));
@@ -146,11 +146,15 @@ internal sealed class ResumeTests
         string checkpoint = In(output, "checkpoint.safetensors"), model = In(output, "model.safetensors");
         Refused(
             Tool.Run("train", "--resume", "/nowhere"),
-            "--resume: no checkpoint: '/nowhere/checkpoint.safetensors' is not there, expected the output folder of a training or a "
-            + "checkpoint", 1);
-        Refused(
-            Tool.Run("train", "--resume", model),
-            $"{model}: no 'run' in the metadata, expected a checkpoint of adadelta train", 1);
+            "--resume: '/nowhere/checkpoint.safetensors' is not there, expected the output folder of a training or a checkpoint", 2);
+        string foreign = TestFolder.New() + ".safetensors";
+        SafeTensors.Write(foreign, [new("fc1.weight", [1], [1])]);
+        foreach (string file in (string[])[foreign, model])
+        {
+            Refused(
+                Tool.Run("train", "--resume", file),
+                $"--resume: '{file}' is no checkpoint of adadelta train, expected the output folder of a training or a checkpoint", 2);
+        }
 
         byte[] bytes = File.ReadAllBytes(checkpoint);
         File.WriteAllBytes(checkpoint, bytes[..^4]);
@@ -160,11 +164,11 @@ internal sealed class ResumeTests
 
         void RefusedFile()
         {
-            byte[] weights = File.ReadAllBytes(model);
+            byte[] before = File.ReadAllBytes(model);
             ToolResult result = Tool.Run("train", "--resume", output);
             Assert.That(result.ErrorLine, Does.Contain(checkpoint));
             Assert.That(result.ExitCode, Is.EqualTo(1));
-            Assert.That(File.ReadAllBytes(model), Is.EqualTo(weights));
+            Assert.That(File.ReadAllBytes(model), Is.EqualTo(before));
         }
     }
 

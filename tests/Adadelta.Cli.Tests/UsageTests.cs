@@ -21,8 +21,8 @@ internal sealed class UsageTests
     [TestCase("--threads 257", "--threads: 257, expected a whole number from 0 to 256")]
     [TestCase("--device gpu", "--device: gpu, expected auto, cpu, cuda or cuda:N with a number N >= 0")]
     [TestCase("--device cuda:-1", "--device: cuda:-1, expected auto, cpu, cuda or cuda:N with a number N >= 0")]
-    [TestCase("--schedule steps", "'steps' is not known; expected constant")]
-    [TestCase("--schedule step:0", "stepSize: 0, expected stepSize >= 1")]
+    [TestCase("--schedule steps", "--schedule: 'steps': 'steps' is not known; expected constant")]
+    [TestCase("--schedule step:0", "--schedule: 'step:0': SIZE: 0, expected SIZE >= 1")]
     [TestCase("--data mnits", "--data: 'mnits', expected mnist, digits or an existing folder")]
     [TestCase("--data-dir nowhere", "--data-dir: 'nowhere', expected an existing folder")]
     [TestCase("--momentum 0.9", "'--momentum', expected an option of train (adadelta train --help)")]
@@ -40,7 +40,7 @@ internal sealed class UsageTests
     [TestCase("", "a command is missing, expected one of train, evaluate, predict, doctor")]
     [TestCase("trian", "'trian', expected one of train, evaluate, predict, doctor")]
     [TestCase("predict", "Required argument 'IMAGE' missing")]
-    [TestCase("predict --modle x 1", "'--modle', expected an option of predict, a PNG file or a place from 0")]
+    [TestCase("predict --modle x 1", "'--modle', expected an option of predict, a PNG file or an index from 0")]
     [TestCase("evaluate --limit 0", "--limit: 0, expected a whole number >= 1")]
     public void A_wrong_command_is_a_usage_error(string arguments, string message)
     {
@@ -57,16 +57,17 @@ internal sealed class UsageTests
         string[] options =
         [
             "--data", "--data-dir", "--limit", "--epochs", "--batch-size", "--lr", "--rho", "--eps", "--weight-decay", "--schedule",
-            "--seed", "--device", "--threads", "--network", "--output", "--plain",
+            "--seed", "--device", "--threads", "--network", "--output", "--overwrite", "--checkpoint-steps",
+            "--resume", "--plain",
         ];
         foreach (string option in options)
         {
             Assert.That(result.Output, Does.Contain($"  {option} "));
         }
 
-        foreach (string value in (string[])["10", "64", "0.1", "0.9", "1E-06", "adadelta-output"])
+        foreach (string value in (string[])["10]", "64]", "0.1]", "0.9]", "1E-06]", "adadelta-output, "])
         {
-            Assert.That(result.Output, Does.Contain($"[default: {value}]"));
+            Assert.That(result.Output, Does.Contain($"[default: {value}"));
         }
     }
 }
