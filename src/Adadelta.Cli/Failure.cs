@@ -25,12 +25,12 @@ internal static class Failure
     public static int Report(Exception failure)
     {
         failure = Cause(failure);
-        if (failure is DllNotFoundException && NativeLibraryInfo.Path is null)
+        string message = failure.Message;
+        if (failure is DllNotFoundException missing)
         {
-            failure = MissingLibrary();
+            message = NativeLibraryInfo.Path is null ? MissingLibrary().Message : Missing(missing);
         }
 
-        string message = failure.Message;
         if (failure is NullReferenceException or IndexOutOfRangeException or InvalidCastException or KeyNotFoundException)
         {
             // A fault of this program, whose message alone would help nobody.
@@ -56,6 +56,15 @@ internal static class Failure
         }
 
         return failure;
+    }
+
+    /// <summary>A library other than the native one that cannot be loaded, without the runtime's list of every place and name.</summary>
+    public static string Missing(Exception failure)
+    {
+        string[] lines = failure.Message.Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
+        string name = lines[0].Split('\'') is [_, var quoted, _, ..] ? quoted : lines[0];
+        string? reason = lines.Skip(1).FirstOrDefault(line => !line.EndsWith("No such file or directory", StringComparison.Ordinal));
+        return $"the library {name} cannot be loaded: {reason ?? "no such file"}; install the tool again";
     }
 
     /// <summary>Writes one line on stderr about something that the work goes on in spite of.</summary>

@@ -15,16 +15,9 @@ internal static partial class OptionNames
         ["Rho"] = "--rho",
         ["Eps"] = "--eps",
         ["WeightDecay"] = "--weight-decay",
-        ["lr"] = "--lr",
-        ["rho"] = "--rho",
-        ["eps"] = "--eps",
-        ["weight_decay"] = "--weight-decay",
-        ["device"] = "--device",
-        ["device_type"] = "--device",
-        ["device_index"] = "--device",
-        ["Device"] = "--device",
+        ["device.Type"] = "--device",
+        ["device.Index"] = "--device",
         ["threads"] = "--threads",
-        ["thread_count"] = "--threads",
         ["maxBatchSize"] = "--batch-size",
         ["BatchSize"] = "--batch-size",
         ["epochs"] = "--epochs",
@@ -70,7 +63,7 @@ internal static partial class OptionNames
 
     /// <summary>The option that sets an argument of the libraries, e.g. <c>options.LearningRate</c>; null for none.</summary>
     private static string? OptionOf(string argument) =>
-        s_options.GetValueOrDefault(argument[(argument.LastIndexOf('.') + 1)..]);
+        s_options.GetValueOrDefault(argument) ?? s_options.GetValueOrDefault(argument[(argument.LastIndexOf('.') + 1)..]);
 
     // No part of the user's own text, in which a quotation mark, a colon or a comma stands before it.
     [GeneratedRegex("(?<![':,])\\b(?:stepSize|gamma|epochs|minimum|startFactor)\\b", RegexOptions.CultureInvariant)]

@@ -296,7 +296,7 @@ internal static class TrainCommand
         }
         catch (Exception e) when (Failure.Cause(e) is DllNotFoundException or BadImageFormatException or EntryPointNotFoundException)
         {
-            Failure.Warn($"loss.png and loss.svg are not drawn: {Failure.Cause(e).Message}");
+            Failure.Warn($"loss.png and loss.svg are not drawn: {Failure.Missing(Failure.Cause(e))}");
             return false;
         }
     }

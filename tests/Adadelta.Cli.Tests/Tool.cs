@@ -36,6 +36,13 @@ internal static class Tool
         return tool.WaitForExit();
     }
 
+    /// <summary>Runs a copy of the tool.</summary>
+    public static ToolResult RunDll(string dll, params string[] arguments)
+    {
+        using RunningTool tool = new(new Dictionary<string, string?>(), [dll, .. arguments]);
+        return tool.WaitForExit();
+    }
+
     /// <summary>Runs the tool in a folder.</summary>
     public static ToolResult RunIn(string folder, params string[] arguments)
     {
