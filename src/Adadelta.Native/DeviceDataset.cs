@@ -9,6 +9,9 @@ namespace Adadelta.Native;
 /// <remarks>One object must not be used by two threads at once; different objects may.</remarks>
 public sealed unsafe class DeviceDataset : IDisposable
 {
+    private const string ArgumentNames =
+        "pixel_count=pixels.Length;count=labels.Length;shape[0]=shape.Channels;shape[1]=shape.Height;shape[2]=shape.Width";
+
     private readonly DatasetHandle _handle;
 
     /// <summary>Copies images and labels to a context's device.</summary>
@@ -26,8 +29,10 @@ public sealed unsafe class DeviceDataset : IDisposable
         SetExtents(extents, shape);
         fixed (byte* pixelsPointer = pixels, labelsPointer = labels)
         {
-            Status.ThrowIfFailed(NativeMethods.adn_dataset_create(
-                out _handle, context.Handle, pixelsPointer, (ulong)pixels.Length, labelsPointer, (ulong)labels.Length, extents));
+            Status.ThrowIfFailed(
+                NativeMethods.adn_dataset_create(
+                    out _handle, context.Handle, pixelsPointer, (ulong)pixels.Length, labelsPointer, (ulong)labels.Length, extents),
+                ArgumentNames);
         }
         Count = labels.Length;
         Shape = shape;
@@ -68,9 +73,11 @@ public sealed unsafe class DeviceDataset : IDisposable
         {
             fixed (byte* labelsPointer = labels)
             {
-                Status.ThrowIfFailed(NativeMethods.adn_dataset_create_external(
-                    out handle, context.Handle, (byte*)Pin.Address(pin), (ulong)pixels.Length, labelsPointer, (ulong)labels.Length,
-                    extents));
+                Status.ThrowIfFailed(
+                    NativeMethods.adn_dataset_create_external(
+                        out handle, context.Handle, (byte*)Pin.Address(pin), (ulong)pixels.Length, labelsPointer,
+                        (ulong)labels.Length, extents),
+                    ArgumentNames);
             }
         }
         catch

@@ -38,9 +38,8 @@ public sealed unsafe class Network : IDisposable
             info.struct_size = (uint)sizeof(adn_network_info);
             Status.ThrowIfFailed(NativeMethods.adn_network_get_info(&info, handle));
             _inputShape = ToImageShape(info.input_shape);
-            _outputCount = checked((int)info.output_count);
-            _maxBatchSize = checked((int)info.max_batch_size);
-            _memoryBytes = checked((long)info.memory_bytes);
+            _maxBatchSize = (int)info.max_batch_size;
+            _memoryBytes = (long)info.memory_bytes;
             _reduction = (Reduction)info.reduction;
             _handle.Holds(_memoryBytes);
             for (ulong i = 0; i < info.layer_count; i++)
@@ -51,6 +50,7 @@ public sealed unsafe class Network : IDisposable
             {
                 _parameters.Add(GetParameter(i));
             }
+            _outputCount = (int)info.output_count;
         }
         catch
         {
@@ -107,10 +107,11 @@ public sealed unsafe class Network : IDisposable
         {
             ulong step;
             Status.ThrowIfFailed(NativeMethods.adn_network_get_step(&step, Handle));
-            return checked((long)step);
+            return (long)step;
         }
 
-        set => Status.ThrowIfFailed(NativeMethods.adn_network_set_step(Handle, Require.AtLeast(0, value, nameof(Step))));
+        set => Status.ThrowIfFailed(
+            NativeMethods.adn_network_set_step(Handle, Require.AtLeast(0, value, nameof(Step))), "step=Step");
     }
 
     private NetworkHandle Handle => Live()._handle;
@@ -148,12 +149,14 @@ public sealed unsafe class Network : IDisposable
         if (batchSize * image != input.Length)
         {
             throw new ArgumentException(
-                $"input: {input.Length} elements, expected a multiple of {image} ({_inputShape})", nameof(input));
+                $"input.Length: {input.Length}, expected a multiple of {image}, the elements of an image {_inputShape}", nameof(input));
         }
         fixed (float* inputPointer = input, outputPointer = output)
         {
-            Status.ThrowIfFailed(NativeMethods.adn_network_forward(
-                outputPointer, (ulong)output.Length, handle, inputPointer, (ulong)input.Length, (ulong)batchSize, Mode(training)));
+            Status.ThrowIfFailed(
+                NativeMethods.adn_network_forward(
+                    outputPointer, (ulong)output.Length, handle, inputPointer, (ulong)input.Length, (ulong)batchSize, Mode(training)),
+                "batch_size=input (batch size);input_count=input.Length;output_total=output.Length");
         }
     }
 
@@ -170,8 +173,10 @@ public sealed unsafe class Network : IDisposable
         fixed (uint* indicesPointer = indices)
         fixed (float* outputPointer = output)
         {
-            Status.ThrowIfFailed(NativeMethods.adn_network_forward_dataset(
-                outputPointer, (ulong)output.Length, Handle, dataset.Handle, indicesPointer, (ulong)indices.Length, Mode(training)));
+            Status.ThrowIfFailed(
+                NativeMethods.adn_network_forward_dataset(
+                    outputPointer, (ulong)output.Length, Handle, dataset.Handle, indicesPointer, (ulong)indices.Length, Mode(training)),
+                "batch_size=indices.Length;output_total=output.Length");
         }
     }
 
@@ -190,8 +195,10 @@ public sealed unsafe class Network : IDisposable
         var handle = Handle;
         fixed (float* outputPointer = output)
         {
-            Status.ThrowIfFailed(NativeMethods.adn_network_forward_external(
-                outputPointer, (ulong)output.Length, handle, (float*)input, InputCount(batchSize), (ulong)batchSize, Mode(training)));
+            Status.ThrowIfFailed(
+                NativeMethods.adn_network_forward_external(
+                    outputPointer, (ulong)output.Length, handle, (float*)input, InputCount(batchSize), (ulong)batchSize, Mode(training)),
+                "input_external=input;external memory=input;output_total=output.Length");
         }
     }
 
@@ -206,7 +213,8 @@ public sealed unsafe class Network : IDisposable
         float loss;
         fixed (int* pointer = labels)
         {
-            Status.ThrowIfFailed(NativeMethods.adn_network_loss(&loss, Handle, pointer, (ulong)labels.Length));
+            Status.ThrowIfFailed(
+                NativeMethods.adn_network_loss(&loss, Handle, pointer, (ulong)labels.Length), "label_count=labels.Length");
         }
         return loss;
     }
@@ -227,11 +235,14 @@ public sealed unsafe class Network : IDisposable
         // To the native side nothing means "from the loss", which is the other overload.
         if (outputGradient.IsEmpty)
         {
-            throw new ArgumentException($"outputGradient: 0 elements, expected batch * {_outputCount}", nameof(outputGradient));
+            throw new ArgumentException(
+                $"outputGradient.Length: 0, expected the batch size times {_outputCount}", nameof(outputGradient));
         }
         fixed (float* pointer = outputGradient)
         {
-            Status.ThrowIfFailed(NativeMethods.adn_network_backward(handle, pointer, (ulong)outputGradient.Length));
+            Status.ThrowIfFailed(
+                NativeMethods.adn_network_backward(handle, pointer, (ulong)outputGradient.Length),
+                "output_gradient_count=outputGradient.Length");
         }
     }
 
@@ -251,8 +262,10 @@ public sealed unsafe class Network : IDisposable
         fixed (float* inputPointer = input)
         fixed (int* labelsPointer = labels)
         {
-            Status.ThrowIfFailed(NativeMethods.adn_network_train_step(
-                &loss, Handle, optimizer.Handle, inputPointer, (ulong)input.Length, labelsPointer, (ulong)labels.Length));
+            Status.ThrowIfFailed(
+                NativeMethods.adn_network_train_step(
+                    &loss, Handle, optimizer.Handle, inputPointer, (ulong)input.Length, labelsPointer, (ulong)labels.Length),
+                "batch_size=labels.Length;input_count=input.Length");
         }
         return loss;
     }
@@ -296,8 +309,10 @@ public sealed unsafe class Network : IDisposable
         float loss;
         fixed (int* labelsPointer = labels)
         {
-            Status.ThrowIfFailed(NativeMethods.adn_network_train_step_external(
-                &loss, Handle, optimizer.Handle, (float*)input, InputCount(labels.Length), labelsPointer, (ulong)labels.Length));
+            Status.ThrowIfFailed(
+                NativeMethods.adn_network_train_step_external(
+                    &loss, Handle, optimizer.Handle, (float*)input, InputCount(labels.Length), labelsPointer, (ulong)labels.Length),
+                "batch_size=labels.Length;input_external=input;external memory=input");
         }
         return loss;
     }
@@ -311,7 +326,8 @@ public sealed unsafe class Network : IDisposable
     {
         fixed (float* pointer = losses)
         {
-            Status.ThrowIfFailed(NativeMethods.adn_network_read_losses(pointer, (ulong)losses.Length, Handle));
+            Status.ThrowIfFailed(
+                NativeMethods.adn_network_read_losses(pointer, (ulong)losses.Length, Handle), "count=losses.Length");
         }
     }
 
@@ -324,7 +340,9 @@ public sealed unsafe class Network : IDisposable
     {
         fixed (float* pointer = destination)
         {
-            Status.ThrowIfFailed(NativeMethods.adn_network_read_input_gradient(pointer, (ulong)destination.Length, Handle));
+            Status.ThrowIfFailed(
+                NativeMethods.adn_network_read_input_gradient(pointer, (ulong)destination.Length, Handle),
+                "count=destination.Length;options.input_gradient=inputGradient");
         }
     }
 
@@ -341,8 +359,9 @@ public sealed unsafe class Network : IDisposable
         Require.InRange(layer, _layers.Count);
         fixed (float* pointer = destination)
         {
-            Status.ThrowIfFailed(NativeMethods.adn_network_read_activation(
-                pointer, (ulong)destination.Length, handle, (ulong)layer));
+            Status.ThrowIfFailed(
+                NativeMethods.adn_network_read_activation(pointer, (ulong)destination.Length, handle, (ulong)layer),
+                "count=destination.Length");
         }
     }
 
@@ -351,7 +370,7 @@ public sealed unsafe class Network : IDisposable
     {
         foreach (var parameter in _parameters)
         {
-            parameter.Dispose();
+            parameter.Close();
         }
         _handle.Dispose();
     }
@@ -366,22 +385,26 @@ public sealed unsafe class Network : IDisposable
         ArgumentNullException.ThrowIfNull(dataset);
         fixed (uint* pointer = indices)
         {
-            Status.ThrowIfFailed(NativeMethods.adn_network_train_step_dataset(
-                loss, Handle, optimizer.Handle, dataset.Handle, pointer, (ulong)indices.Length));
+            Status.ThrowIfFailed(
+                NativeMethods.adn_network_train_step_dataset(
+                    loss, Handle, optimizer.Handle, dataset.Handle, pointer, (ulong)indices.Length),
+                "batch_size=indices.Length;labels=indices[] (label)");
         }
     }
 
-    private static ImageShape ToImageShape(ulong* extents) =>
-        new(checked((int)extents[0]), checked((int)extents[1]), checked((int)extents[2]));
+    private static ImageShape ToImageShape(ulong* extents) => new((int)extents[0], (int)extents[1], (int)extents[2]);
 
     private LayerInfo GetLayer(ulong index)
     {
         adn_layer_info info = default;
         info.struct_size = (uint)sizeof(adn_layer_info);
         Status.ThrowIfFailed(NativeMethods.adn_network_get_layer(&info, _handle, index));
+        var name = Marshal.PtrToStringUTF8((nint)info.name) ?? "";
+        Require.Elements(
+            (UInt128)info.output_shape[0] * info.output_shape[1] * info.output_shape[2], name,
+            $"layer {name} ({(LayerKind)info.kind}): output");
         return new LayerInfo(
-            Marshal.PtrToStringUTF8((nint)info.name) ?? "", (LayerKind)info.kind, ToImageShape(info.output_shape),
-            checked((long)info.parameter_elements), info.has_activation != 0);
+            name, (LayerKind)info.kind, ToImageShape(info.output_shape), (long)info.parameter_elements, info.has_activation != 0);
     }
 
     private Parameter GetParameter(ulong index)
@@ -389,7 +412,8 @@ public sealed unsafe class Network : IDisposable
         byte* name;
         Status.ThrowIfFailed(NativeMethods.adn_network_get_parameter(out var value, out var gradient, &name, _handle, index));
         return new Parameter(
-            Marshal.PtrToStringUTF8((nint)name) ?? "", new DeviceTensor(_context, value), new DeviceTensor(_context, gradient));
+            Marshal.PtrToStringUTF8((nint)name) ?? "", new DeviceTensor(_context, value, owned: true),
+            new DeviceTensor(_context, gradient, owned: true));
     }
 
     private Network Live()

@@ -24,6 +24,8 @@ public enum Reduction
 /// </remarks>
 public sealed unsafe class NetworkBuilder
 {
+    private const string InputName = "channels, height, width";
+
     private readonly List<Layer> _layers = [];
     private readonly int _channels;
     private readonly int _height;
@@ -129,6 +131,7 @@ public sealed unsafe class NetworkBuilder
         bool inputGradient = false)
     {
         ArgumentNullException.ThrowIfNull(context);
+        Require.Elements((UInt128)(uint)_channels * (uint)_height * (uint)_width, InputName, InputName);
         adn_network_options options;
         Status.ThrowIfFailed(NativeMethods.adn_network_options_init(&options, (uint)sizeof(adn_network_options)));
         options.reduction = (int)reduction;
@@ -148,8 +151,11 @@ public sealed unsafe class NetworkBuilder
             }
             fixed (adn_layer* pointer = layers)
             {
-                Status.ThrowIfFailed(NativeMethods.adn_network_create(
-                    out var handle, context.Handle, pointer, (ulong)layers.Length, &options));
+                Status.ThrowIfFailed(
+                    NativeMethods.adn_network_create(
+                        out var handle, context.Handle, pointer, (ulong)layers.Length, &options),
+                    $"options.input_shape={InputName};options.max_batch_size=maxBatchSize;options.reduction=reduction;" +
+                    "layer_count=layers");
                 return new Network(context, handle, seed);
             }
         }
@@ -196,7 +202,9 @@ public sealed unsafe class NetworkBuilder
             // The native side would see such a name cut short.
             if (name is not null && name.Contains('\0', StringComparison.Ordinal))
             {
-                throw new ArgumentException($"name: \"{name.Replace("\0", "\\0", StringComparison.Ordinal)}\", expected 1 to 63 of [A-Za-z0-9_-.]", nameof(name));
+                throw new ArgumentException(
+                    $"name: \"{name.Replace("\0", "\\0", StringComparison.Ordinal)}\", expected 1 to 63 characters of [A-Za-z0-9_-.]",
+                    nameof(name));
             }
             Kind = kind;
             _name = name;

@@ -29,9 +29,9 @@ public sealed class Parameter
     /// <summary>The loss's gradient by <see cref="Value"/> after the last backward pass, of the same shape.</summary>
     public DeviceTensor Gradient { get; }
 
-    internal void Dispose()
+    internal void Close()
     {
-        Value.Dispose();
-        Gradient.Dispose();
+        Value.Close();
+        Gradient.Close();
     }
 }
