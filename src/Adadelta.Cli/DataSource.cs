@@ -41,8 +41,10 @@ internal sealed record DataSource(string Choice, DataSplit Split)
     /// <param name="dataDir">Folder of MNIST.</param>
     /// <param name="more">Further folders to look for MNIST in.</param>
     /// <param name="limit">Largest number of training images.</param>
+    /// <param name="transpose">Whether rows and columns of the images are exchanged.</param>
     /// <param name="stop">Stops a download.</param>
-    public static DataSource Open(string? data, string? dataDir, IReadOnlyList<string>? more, int? limit, CancellationToken stop)
+    public static DataSource Open(
+        string? data, string? dataDir, IReadOnlyList<string>? more, int? limit, bool transpose, CancellationToken stop)
     {
         Check(data, dataDir);
         DataSource source = data switch
@@ -53,9 +55,29 @@ internal sealed record DataSource(string Choice, DataSplit Split)
             _ => new(Path.GetFullPath(data), DataFolder.Open(data)),
         };
         stop.ThrowIfCancellationRequested();
-        return limit is { } most && most < source.Split.Train.Count
-            ? source with { Split = source.Split with { Train = source.Split.Train.Take(most) } }
-            : source;
+        DataSplit split = source.Split;
+        if (limit is { } most && most < split.Train.Count)
+        {
+            split = split with { Train = split.Train.Take(most) };
+        }
+
+        return source with
+        {
+            Split = transpose
+                ? split with { Train = split.Train.Transpose(), Test = split.Test.Transpose(), IsTransposeAdvised = false }
+                : split,
+        };
+    }
+
+    /// <summary>Says where images are likely to lie on their side.</summary>
+    public void AdviseTranspose()
+    {
+        if (Split.IsTransposeAdvised)
+        {
+            Failure.Warn(
+                $"{Split.Name}: EMNIST's files hold their images with rows and columns exchanged; --transpose puts them upright, as "
+                + "pictures and other data sets are");
+        }
     }
 
     /// <summary>The folder that is named as MNIST's, by the option or by the environment; null where none is.</summary>

@@ -20,26 +20,27 @@ internal static class EvaluateCommand
         Option<string?> data = CommonOptions.Data(
             "Images: MNIST, drawn digits, or a folder of IDX files [default: those the model was trained with]");
         Option<string?> dataDir = CommonOptions.DataDir();
+        Option<bool> transpose = CommonOptions.Transpose();
         Option<int?> limit = CommonOptions.Count("--limit", "Read the first N test images only");
         Option<Device> device = CommonOptions.Device();
         Option<int> threads = CommonOptions.Threads();
         Command command = new("evaluate", "Test a trained model: accuracy, loss and confusion matrix")
         {
-            model, network, data, dataDir, limit, device, threads,
+            model, network, data, dataDir, transpose, limit, device, threads,
         };
         command.SetAction(result => Run(
             result.GetValue(model), result.GetValue(network), result.GetValue(data), result.GetValue(dataDir),
-            result.GetValue(limit), result.GetValue(device), result.GetValue(threads)));
+            result.GetValue(transpose), result.GetValue(limit), result.GetValue(device), result.GetValue(threads)));
         return command;
     }
 
     private static int Run(
-        string? modelPath, string? networkFile, string? dataChoice, string? dataDir, int? limit, Device device, int threads)
+        string? modelPath, string? networkFile, string? dataChoice, string? dataDir, bool transpose, int? limit, Device device, int threads)
     {
         SavedModel model = SavedModel.Find(modelPath, networkFile);
         using StopSignal stop = new();
         using ComputeContext context = CommonOptions.OpenContext(device, threads);
-        DataSource data = model.OpenData(dataChoice, dataDir, false, stop.Token);
+        DataSource data = model.OpenData(dataChoice, dataDir, transpose, stop.Token);
         using Network network = model.Build(context, data);
         ImageDataset images = limit is { } most && most < data.Split.Test.Count ? data.Split.Test.Take(most) : data.Split.Test;
 
@@ -48,10 +49,14 @@ internal static class EvaluateCommand
             $"Data: {data.Split.Name} ({data.Split.Source}), {images.Count} test images of {images.Shape} "
             + $"in {images.Classes} classes");
         Console.WriteLine(RunDevice.Of(context));
-        Evaluation evaluation = Trainer.Evaluate(network, images, stop.Token);
-        if (!double.IsFinite(evaluation.Loss))
+        Evaluation evaluation;
+        try
         {
-            throw model.NotNumbers();
+            evaluation = Trainer.Evaluate(network, images, stop.Token);
+        }
+        catch (NotFiniteNumberException e)
+        {
+            throw model.NotNumbers(e.Message);
         }
 
         Console.WriteLine(Invariant($"Accuracy: {100 * evaluation.Accuracy:0.00} %"));

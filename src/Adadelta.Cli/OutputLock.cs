@@ -1,3 +1,5 @@
+using Adadelta.Training;
+
 namespace Adadelta.Cli;
 
 /// <summary>
@@ -124,7 +126,17 @@ internal sealed class OutputLock : IDisposable
             }
 
             // The file stays: one that is removed when its run ends could be locked by another run just then, and lock nobody out.
-            return new(folder, new(folder.Lock, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None), created);
+            FileStream held = new(folder.Lock, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
+            try
+            {
+                AtomicFile.CheckWritable(folder.Checkpoint);
+                return new(folder, held, created);
+            }
+            catch
+            {
+                held.Dispose();
+                throw;
+            }
         }
         catch (IOException e) when (s_inUse.Contains(e.HResult))
         {

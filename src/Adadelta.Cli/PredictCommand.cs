@@ -29,6 +29,7 @@ internal static class PredictCommand
         Option<string?> network = CommonOptions.Network("Network of the model [default: the one that the model holds]");
         Option<string?> data = CommonOptions.Data("Data set of the indices [default: the one the model was trained with]");
         Option<string?> dataDir = CommonOptions.DataDir();
+        Option<bool> transpose = CommonOptions.Transpose();
         Option<Inversion> invert = new("--invert")
         {
             Description = "Exchange light and dark of the pictures: yes, no, or auto, which does so where a picture's ground is light "
@@ -50,17 +51,17 @@ internal static class PredictCommand
         Option<int> threads = CommonOptions.Threads();
         Command command = new("predict", "Read images with a trained model: class and probabilities")
         {
-            images, model, network, data, dataDir, invert, device, threads,
+            images, model, network, data, dataDir, transpose, invert, device, threads,
         };
         command.SetAction(result => Run(
             result.GetRequiredValue(images), result.GetValue(model), result.GetValue(network), result.GetValue(data),
-            result.GetValue(dataDir), result.GetValue(invert), result.GetValue(device), result.GetValue(threads)));
+            result.GetValue(dataDir), result.GetValue(transpose), result.GetValue(invert), result.GetValue(device), result.GetValue(threads)));
         return command;
     }
 
     private static int Run(
-        string[] images, string? modelPath, string? networkFile, string? dataChoice, string? dataDir, Inversion inversion,
-        Device device, int threads)
+        string[] images, string? modelPath, string? networkFile, string? dataChoice, string? dataDir, bool transpose,
+        Inversion inversion, Device device, int threads)
     {
         foreach (string picture in images.Where(image => !IsIndex(image)))
         {
@@ -77,7 +78,7 @@ internal static class PredictCommand
 
         using StopSignal stop = new();
         using ComputeContext context = CommonOptions.OpenContext(device, threads);
-        DataSource? data = images.Any(IsIndex) ? model.OpenData(dataChoice, dataDir, false, stop.Token) : null;
+        DataSource? data = images.Any(IsIndex) ? model.OpenData(dataChoice, dataDir, transpose, stop.Token) : null;
         using Network network = model.Build(context, data);
         if (data is not null && data.Split.Test.Shape != network.InputShape)
         {
@@ -102,7 +103,7 @@ internal static class PredictCommand
             network.Forward(input, logits);
             if (!logits.All(float.IsFinite))
             {
-                throw model.NotNumbers();
+                throw model.NotNumbers($"its outputs for {image} are {string.Join(", ", logits.Select(logit => Invariant($"{logit}")))}, expected finite numbers");
             }
 
             if (!first)

@@ -79,22 +79,25 @@ internal sealed record RunCheckpoint(string Path, RunPlan Plan)
     }
 
     /// <exception cref="UsageException">The values are not the same.</exception>
-    public void Same(string name, object? found, object? kept)
+    public void Same(string name, object? found, object? kept, RunData? data = null)
     {
         if (Text(found) != Text(kept))
         {
-            throw new UsageException($"{name}: {Text(found)}, expected {Text(kept)}, as in the run of '{Path}'");
+            (string from, string of) = data is null ? ("", "") : ($" of {data.Name} ({data.Source})", $" of {Plan.Data.Name} ({Plan.Data.Source})");
+            throw new UsageException($"{name}: {Text(found)}{from}, expected {Text(kept)}{of}, as in the run of '{Path}'");
         }
     }
 
     /// <exception cref="UsageException">These are not the images of the run.</exception>
     public void Check(RunData data)
     {
-        Same("--data: name of the images", data.Name, Plan.Data.Name);
         Same("--data: training images", data.TrainingImages, Plan.Data.TrainingImages);
         Same("--data: test images", data.TestImages, Plan.Data.TestImages);
         Same("--data: shape of an image", string.Join('x', data.Shape), string.Join('x', Plan.Data.Shape));
         Same("--data: classes", data.Classes, Plan.Data.Classes);
+        // A data set may have been moved or renamed in between.
+        Same("--data: checksum of the training images", data.TrainingChecksum, Plan.Data.TrainingChecksum, data);
+        Same("--data: checksum of the test images", data.TestChecksum, Plan.Data.TestChecksum, data);
     }
 
     private static string Text(object? value) => Convert.ToString(value, CultureInfo.InvariantCulture) is { Length: > 0 } text ? text : "none";

@@ -45,16 +45,21 @@ internal sealed record RunDevice(string Device, string Name, int Threads, string
 /// <param name="TestImages">Number of test images.</param>
 /// <param name="Shape">Channels, height and width of an image.</param>
 /// <param name="Classes">Number of classes.</param>
+/// <param name="Transpose">Whether rows and columns of the files' images were exchanged.</param>
+/// <param name="TrainingChecksum">Tells the training images from others.</param>
+/// <param name="TestChecksum">Tells the test images from others.</param>
 /// <param name="Pixels">How light the training images are.</param>
 internal sealed record RunData(
-    string Choice, string Name, string Source, int TrainingImages, int TestImages, int[] Shape, int Classes, PixelStatistics Pixels)
+    string Choice, string Name, string Source, int TrainingImages, int TestImages, int[] Shape, int Classes, bool Transpose,
+    string TrainingChecksum, string TestChecksum, PixelStatistics Pixels)
 {
-    public static RunData Of(DataSource data)
+    public static RunData Of(DataSource data, bool transpose)
     {
         ImageDataset train = data.Split.Train;
         return new(
             data.Choice, data.Split.Name, data.Split.Source, train.Count, data.Split.Test.Count,
-            [train.Channels, train.Height, train.Width], train.Classes, PixelStatistics.Of(train));
+            [train.Channels, train.Height, train.Width], train.Classes, transpose, train.Checksum, data.Split.Test.Checksum,
+            PixelStatistics.Of(train));
     }
 }
 
@@ -83,12 +88,9 @@ internal sealed record RunResults(
             : history.Steps.Where(step => step.Epoch == last).Select(step => (double?)step.Loss).Average();
         return new(
             error is null && !history.Cancelled, error, history.Epochs.Count, history.Steps.Count,
-            history.Steps.Count > 0 ? history.Steps[^1].Loss : null, average, Finite(tested?.TestLoss), tested?.TestAccuracy,
+            history.Steps.Count > 0 ? history.Steps[^1].Loss : null, average, tested?.TestLoss, tested?.TestAccuracy,
             history.Epochs.Sum(epoch => epoch.Seconds) + begun);
     }
-
-    // JSON knows no other numbers.
-    private static double? Finite(double? value) => value is { } number && double.IsFinite(number) ? number : null;
 }
 
 [JsonSourceGenerationOptions(

@@ -54,13 +54,27 @@ internal sealed record SavedModel(string Weights, RunPlan? Plan, NetworkDefiniti
         }
     }
 
-    /// <summary>Opens the data set that is named, else the one that the model was trained on.</summary>
+    /// <summary>Opens the data set that is named, else the one that the model was trained on, and as it was then.</summary>
     public DataSource OpenData(string? data, string? dataDir, bool transpose, CancellationToken stop)
     {
         RunData? known = Plan?.Data;
+        bool own = known is not null && (data is null || data == known.Choice || Path.GetFullPath(data) == known.Choice);
         IReadOnlyList<string>? more = known is { Choice: DataSource.Mnist } ? [known.Source] : null;
         // Only test images are read, so that no more than one training image need be drawn.
-        return DataSource.Open(data ?? known?.Choice, dataDir, more, 1, stop);
+        DataSource source = DataSource.Open(
+            data ?? known?.Choice, dataDir, more, 1, transpose || (own && known!.Transpose), stop);
+        if (!own)
+        {
+            source.AdviseTranspose();
+        }
+        else if (source.Split.Test.Checksum != known!.TestChecksum && !transpose)
+        {
+            Failure.Warn(
+                $"the test images of {source.Split.Name} ({source.Split.Source}) are not those of the training: "
+                + $"checksum {source.Split.Test.Checksum}, then {known.TestChecksum}");
+        }
+
+        return source;
     }
 
     /// <summary>Builds the network and gives it the weights.</summary>
@@ -88,6 +102,6 @@ internal sealed record SavedModel(string Weights, RunPlan? Plan, NetworkDefiniti
     }
 
     /// <summary>What to say where the outputs are no numbers: a prediction made of them would be none.</summary>
-    public InvalidDataException NotNumbers() =>
-        new($"{Weights}: the model's outputs are not finite numbers, so that it can tell no class: its training has diverged, or the file is damaged");
+    /// <param name="found">What was found instead.</param>
+    public InvalidDataException NotNumbers(string found) => new($"{Weights}: no model that can tell a class: {found}");
 }

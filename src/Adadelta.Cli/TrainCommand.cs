@@ -16,6 +16,7 @@ internal static class TrainCommand
             "Images: MNIST (downloaded where it is not found), drawn digits, or a folder of IDX files "
             + "[default: MNIST where it is found on this machine, else digits]");
         Option<string?> dataDir = CommonOptions.DataDir();
+        Option<bool> transpose = CommonOptions.Transpose();
         Option<int?> limit = CommonOptions.Count("--limit", "Train on the first N training images only");
         Option<int> epochs = CommonOptions.Integer("--epochs", "Passes over the training images", 10, 1);
         Option<int> batchSize = CommonOptions.Integer("--batch-size", "Images in one step", 64, 1, 65_536);
@@ -66,7 +67,7 @@ internal static class TrainCommand
 
         Command command = new("train", "Train a network and save losses, loss curve and model; Ctrl+C stops and saves")
         {
-            data, dataDir, limit, epochs, batchSize, lr, rho, eps, weightDecay, schedule, seed, device, threads, network, output,
+            data, dataDir, transpose, limit, epochs, batchSize, lr, rho, eps, weightDecay, schedule, seed, device, threads, network, output,
             overwrite, checkpointSteps, resume, plain,
         };
         command.SetAction(result =>
@@ -89,8 +90,9 @@ internal static class TrainCommand
                 wanted, Value(batchSize, known => known.BatchSize), Value(lr, known => known.Lr), Value(rho, known => known.Rho),
                 Value(eps, known => known.Eps), Value(weightDecay, known => known.WeightDecay), rates.ToString()!,
                 Value(seed, known => known.Seed), Value(limit, known => known.Limit));
+            bool transposed = checkpoint?.Keep(result, transpose, checkpoint.Plan.Data.Transpose) ?? result.GetValue(transpose);
             return Run(
-                settings, rates, checkpoint, result.GetValue(data), result.GetValue(dataDir), result.GetValue(device),
+                settings, rates, checkpoint, result.GetValue(data), result.GetValue(dataDir), transposed, result.GetValue(device),
                 result.GetValue(threads), result.GetValue(network), folder ?? checkpoint?.Folder, result.GetValue(overwrite),
                 result.GetValue(checkpointSteps) ?? 0, result.GetValue(plain));
         });
@@ -99,7 +101,7 @@ internal static class TrainCommand
 
     private static int Run(
         RunSettings settings, LearningRateSchedule rates, RunCheckpoint? checkpoint, string? dataChoice, string? dataDir,
-        Device device, int threads, string? networkFile, string? folder, bool overwrite, int checkpointSteps, bool plain)
+        bool transpose, Device device, int threads, string? networkFile, string? folder, bool overwrite, int checkpointSteps, bool plain)
     {
         // What can be refused is refused first, the cheapest first: options, files, folders; then library, data.
         DataSource.Check(dataChoice ?? checkpoint?.Plan.Data.Choice, dataDir);
@@ -111,13 +113,18 @@ internal static class TrainCommand
         try
         {
             history = Train(
-                settings, rates, checkpoint, dataChoice, dataDir, device, threads, definition, networkFile, held, checkpointSteps,
-                plain, stop.Token);
+                settings, rates, checkpoint, dataChoice, dataDir, transpose, device, threads, definition, networkFile, held,
+                checkpointSteps, plain, stop.Token);
         }
         catch (TrainingDivergedException e)
         {
             // The losses show how it came about; the weights are of no use to anyone.
             WriteHistory(e.History, output);
+            throw;
+        }
+        catch (CheckpointException e)
+        {
+            IfPossible(() => WriteHistory(e.History, output));
             throw;
         }
 
@@ -133,11 +140,6 @@ internal static class TrainCommand
         {
             Console.WriteLine(Invariant($"Accuracy: {100 * accuracy:0.00} %"));
             Console.WriteLine(Invariant($"Test loss: {loss:0.0000}"));
-            if (!double.IsFinite(loss))
-            {
-                throw new InvalidDataException(
-                    $"the model's outputs for the test images are not finite numbers; it is in '{output.Path}' all the same");
-            }
         }
 
         IEnumerable<string> written = output.Files.Where(file => plotted || (file != output.PlotPng && file != output.PlotSvg));
@@ -148,7 +150,7 @@ internal static class TrainCommand
     /// <summary>Everything that needs the images and the network, which are out of reach when this returns.</summary>
     private static LossHistory Train(
         RunSettings settings, LearningRateSchedule rates, RunCheckpoint? checkpoint, string? dataChoice, string? dataDir,
-        Device device, int threads, NetworkDefinition definition, string? networkFile, OutputLock held, int checkpointSteps,
+        bool transpose, Device device, int threads, NetworkDefinition definition, string? networkFile, OutputLock held, int checkpointSteps,
         bool plain, CancellationToken stop)
     {
         OutputFolder output = held.Folder;
@@ -157,8 +159,8 @@ internal static class TrainCommand
         using ComputeContext context = CommonOptions.OpenContext(device, threads);
         DataSource data = DataSource.Open(
             dataChoice ?? known?.Choice, dataDir, known is { Choice: DataSource.Mnist } ? [known.Source] : null, settings.Limit,
-            stop);
-        RunData runData = RunData.Of(data);
+            transpose, stop);
+        RunData runData = RunData.Of(data, transpose);
         checkpoint?.Check(runData);
         definition = definition.For(data.Split.Train.Shape, data.Split.Train.Classes);
         using JsonDocument networkJson = JsonDocument.Parse(definition.ToJson());
@@ -206,6 +208,7 @@ internal static class TrainCommand
             Console.WriteLine(remark);
         }
 
+        data.AdviseTranspose();
         Console.WriteLine(data.Describe(dataChoice is not null || checkpoint is not null));
         Console.WriteLine(runDevice);
         long parameters = network.Layers.Sum(layer => layer.ParameterElements);
@@ -236,6 +239,11 @@ internal static class TrainCommand
         catch (TrainingDivergedException e)
         {
             WriteRecord(e.Message);
+            throw;
+        }
+        catch (CheckpointException e)
+        {
+            IfPossible(() => WriteRecord(e.Message));
             throw;
         }
 
@@ -275,6 +283,18 @@ internal static class TrainCommand
         (null, { } run) => NetworkDefinition.Parse(run.Plan.Network.GetRawText(), run.Path),
         _ => NetworkDefinition.Reference,
     };
+
+    // Where the disk is full, the first failure is the one to report.
+    private static void IfPossible(Action write)
+    {
+        try
+        {
+            write();
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+        }
+    }
 
     /// <returns>Whether the curve was drawn.</returns>
     private static bool WriteHistory(LossHistory history, OutputFolder output)

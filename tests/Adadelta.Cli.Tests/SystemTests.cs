@@ -151,10 +151,10 @@ internal sealed class SystemTests
     {
         string output = TestFolder.New();
         ToolResult result = Tool.RunInShell(
-            "trap '' XFSZ; ulimit -f 64; exec \"$@\"",
+            "trap '' XFSZ; ulimit -f 64; export DOTNET_EnableWriteXorExecute=0; exec \"$@\"",
             ["train", "--data", s_bars, "--network", s_network, "--epochs", "2000", "--checkpoint-steps", "100", "--output", output]);
         string checkpoint = Path.Combine(output, "checkpoint.safetensors");
-        Assert.That(result.ErrorLine, Does.StartWith($"{checkpoint}: not written: "));
+        Assert.That(result.ErrorLine, Does.StartWith("training ended after step ").And.Contain($"checkpoint {checkpoint}: not written: "));
         Assert.That(result.ExitCode, Is.EqualTo(1));
         Assert.That(Directory.GetFiles(output, "*.tmp"), Is.Empty);
         int steps = (int)SafeTensors.Read(checkpoint).Tensors.Single(tensor => tensor.Name == "training.losses").Shape[0];
@@ -188,7 +188,7 @@ internal sealed class SystemTests
             File.WriteAllText(output, "a file in its place");
             training.Signal("TERM");
             ToolResult result = training.WaitForExit();
-            Assert.That(result.ErrorLine, Does.StartWith($"{Path.Combine(output, "checkpoint.safetensors")}: not written: "));
+            Assert.That(result.ErrorLine, Does.Contain($"checkpoint {Path.Combine(output, "checkpoint.safetensors")}: not written: "));
             Assert.That(result.ExitCode, Is.EqualTo(1));
             Assert.That(File.ReadAllText(output), Is.EqualTo("a file in its place"));
         }
@@ -229,7 +229,7 @@ internal sealed class SystemTests
                 File.SetUnixFileMode(output, read);
                 ToolResult result = training.WaitForExit();
                 string checkpoint = Path.Combine(output, "checkpoint.safetensors");
-                Assert.That(result.ErrorLine, Does.StartWith($"{checkpoint}: not written: "));
+                Assert.That(result.ErrorLine, Does.Contain($"checkpoint {checkpoint}: not written: "));
                 Assert.That(result.ExitCode, Is.EqualTo(1));
                 before = File.ReadAllBytes(checkpoint);
                 Assert.That(SafeTensors.Read(checkpoint).Tensors, Is.Not.Empty);
@@ -239,7 +239,7 @@ internal sealed class SystemTests
                 $"cd /; shift 2; {become} env HOME={folder} DOTNET_EnableDiagnostics=0 dotnet {Path.Combine(tool, "adadelta.dll")} \"$@\"", [.. train, "--overwrite"]))
             {
                 ToolResult result = refused.WaitForExit();
-                Assert.That(result.ErrorLine, Does.Match($"^--output: (cannot write to )?'{Regex.Escape(output)}'"));
+                Assert.That(result.ErrorLine, Does.Match($"^--output: cannot write to '{Regex.Escape(output)}': "));
                 Assert.That(result.ExitCode, Is.EqualTo(2));
                 Assert.That(File.ReadAllBytes(Path.Combine(output, "checkpoint.safetensors")), Is.EqualTo(before));
             }
