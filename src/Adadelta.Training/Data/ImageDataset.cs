@@ -155,6 +155,9 @@ public sealed class ImageDataset
     /// <summary>The same images, told to have at least as many classes.</summary>
     internal ImageDataset WithClasses(int classes) => new(Name, Shape, classes, Pixels, Labels) { _checksum = _checksum };
 
+    /// <summary>The same images under another name.</summary>
+    internal ImageDataset Rename(string name) => new(name, Shape, Classes, Pixels, Labels) { _checksum = _checksum };
+
     private string ComputeChecksum()
     {
         var checksum = new Checksum();
