@@ -209,6 +209,26 @@ internal sealed class ResumeTests
     }
 
     [Test]
+    public void Files_called_emnist_are_advised_to_be_put_upright()
+    {
+        string folder = Bars.CreateFolder(), output = TestFolder.New();
+        foreach (string file in Directory.GetFiles(folder))
+        {
+            File.Move(file, In(folder, $"emnist-digits-{Path.GetFileName(file)}"));
+        }
+
+        string[] train = ["train", "--data", folder, "--network", s_network, "--epochs", "1"];
+        const string Advice = "warning: emnist-digits: EMNIST's files hold their images with rows and columns exchanged; --transpose puts them "
+            + "upright, as pictures and other data sets are\n";
+        Assert.That(Succeeds(Tool.Run([.. train, "--output", TestFolder.New()])).Error, Is.EqualTo(Advice));
+        Assert.That(Succeeds(Tool.Run([.. train, "--transpose", "--output", output])).Error, Is.Empty);
+        Assert.That(Succeeds(Tool.Run("evaluate", "--model", output)).Error, Is.Empty);
+        string other = TestFolder.New();
+        Succeeds(Tool.Run("train", "--data", s_bars, "--network", s_network, "--epochs", "1", "--output", other));
+        Assert.That(Succeeds(Tool.Run("evaluate", "--model", other, "--data", folder)).Error, Is.EqualTo(Advice));
+    }
+
+    [Test]
     public void What_is_no_checkpoint_is_refused()
     {
         string output = TestFolder.New();

@@ -104,6 +104,18 @@ internal sealed class TrainingTests
     }
 
     [Test]
+    public void A_curve_of_one_step_has_numbers_on_its_axis()
+    {
+        LossHistory history = new();
+        history.Add(new StepResult(1, 1, 2.3033f, 0.1));
+        string svg = TestFolder.New() + ".svg";
+        LossPlot.Write(history, TestFolder.New() + ".png", svg);
+        XNamespace name = "http://www.w3.org/2000/svg";
+        string[] texts = [.. XDocument.Load(svg).Descendants(name + "text").Select(text => text.Value.Trim())];
+        Assert.That(texts, Is.SupersetOf((string[])["2.2", "2.3", "2.4"]));
+    }
+
+    [Test]
     public void Model_has_pytorchs_names_and_shapes()
     {
         SafeTensorsFile model = SafeTensors.Read(Path.Combine(_output, "model.safetensors"));

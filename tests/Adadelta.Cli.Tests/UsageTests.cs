@@ -49,6 +49,28 @@ internal sealed class UsageTests
         Assert.That(result.ExitCode, Is.EqualTo(2));
     }
 
+    // Whatever a library calls it, and wherever it is refused.
+    [TestCase("options.LearningRate", "options.LearningRate: 1E+39, expected 0 <= options.LearningRate <= 3.4E+38", "--lr: 1E+39, expected 0 <= --lr <= 3.4E+38")]
+    [TestCase("learningRate", "learningRate: NaN, expected learningRate >= 0", "--lr: NaN, expected --lr >= 0")]
+    [TestCase("options.Eps", "options.Eps: 1E-60, expected 0 or at least 1E-45 in float32", "--eps: 1E-60, expected 0 or at least 1E-45 in float32")]
+    [TestCase("options.WeightDecay", "options.WeightDecay: -1, expected options.WeightDecay >= 0", "--weight-decay: -1, expected --weight-decay >= 0")]
+    [TestCase("device.Index", "device.Index: 3, expected 0 <= device.Index < 2", "--device: 3, expected 0 <= --device < 2")]
+    [TestCase("threads", "threads: 257, expected 0 <= threads <= 256", "--threads: 257, expected 0 <= --threads <= 256")]
+    [TestCase("maxBatchSize", "maxBatchSize: 65536 images need 90 GB, expected at most 8 GB", "--batch-size: 65536 images need 90 GB, expected at most 8 GB")]
+    [TestCase("matrix", "matrix: 3 rows, expected 4", "matrix: 3 rows, expected 4", false)]
+    public void A_librarys_argument_is_called_by_the_option_that_sets_it(string argument, string message, string expected, bool option = true)
+    {
+        Assert.That(OptionNames.Translate(new ArgumentOutOfRangeException(argument, message), out bool isOption), Is.EqualTo(expected));
+        Assert.That(isOption, Is.EqualTo(option));
+    }
+
+    [TestCase("cosine:0", "--schedule: 'cosine:0': EPOCHS: 0, expected EPOCHS >= 1")]
+    [TestCase("exponential:-1", "--schedule: 'exponential:-1': GAMMA: -1, expected a finite factor > 0")]
+    [TestCase("warmup:3,2", "--schedule: 'warmup:3,2': START: 2, expected 0 < START <= 1")]
+    [TestCase("cosine:3,x", "--schedule: 'cosine:3,x': MINIMUM: 'x', expected a number")]
+    public void A_wrong_schedule_is_told_in_the_words_of_its_help(string schedule, string message) =>
+        Assert.That(Tool.Run("train", "--schedule", schedule).ErrorLine, Is.EqualTo(message));
+
     [Test]
     public void Help_lists_every_option_of_train_with_the_reference_runs_defaults()
     {
