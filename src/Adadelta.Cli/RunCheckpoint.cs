@@ -41,7 +41,7 @@ internal sealed record RunCheckpoint(string Path, RunPlan Plan)
     {
         string file = File.Exists(path) ? path : new OutputFolder(path).Checkpoint;
         return File.Exists(file)
-            ? new(file, RunPlan.Of(file, SafeTensors.Read(file).Metadata))
+            ? new(file, RunPlan.Of(file, SafeTensors.ReadMetadata(file)))
             : throw new FileNotFoundException(
                 $"--resume: no checkpoint: '{file}' is not there, expected the output folder of a training or a checkpoint");
     }

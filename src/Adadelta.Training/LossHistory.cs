@@ -187,7 +187,8 @@ public sealed class LossHistory
 
     private static void Read(string path, string[] columns, Action<Row> readRow)
     {
-        using var text = new StreamReader(path, Encoding.UTF8);
+        using var file = FileKind.Open(path);
+        using var text = new StreamReader(file, Encoding.UTF8);
         using var parser = new CsvParser(text, CultureInfo.InvariantCulture);
         var row = new Row(path, columns, parser);
         try
@@ -199,8 +200,10 @@ public sealed class LossHistory
             }
             if (!columns.AsSpan().SequenceEqual(parser.Record))
             {
-                throw new InvalidDataException(
-                    $"{path}, line {parser.RawRow}: header '{string.Join(',', parser.Record ?? [])}', expected '{header}'");
+                var found = string.Join(',', parser.Record ?? []);
+                throw new InvalidDataException(FileKind.Of(path) is { } kind
+                    ? $"{path}: {kind}, expected comma-separated values with the header '{header}'"
+                    : $"{path}, line {parser.RawRow}: header '{(found.Length > 80 ? found[..80] + "..." : found)}', expected '{header}'");
             }
             while (parser.Read())
             {
