@@ -170,15 +170,18 @@ public sealed class LossHistory
 
     private static void Read(string path, string[] columns, Action<Row> readRow)
     {
-        using var text = new StreamReader(path, Encoding.UTF8);
+        using var file = FileKind.Open(path);
+        using var text = new StreamReader(file, Encoding.UTF8);
         var header = string.Join(',', columns);
         var first = true;
         foreach (var row in Csv.Read(path, text))
         {
             if (first && !columns.AsSpan().SequenceEqual(row.Values))
             {
-                throw new InvalidDataException(
-                    $"{path}, line {row.Line}: header '{string.Join(',', row.Values)}', expected '{header}'");
+                var found = string.Join(',', row.Values);
+                throw new InvalidDataException(FileKind.Of(path) is { } kind
+                    ? $"{path}: {kind}, expected comma-separated values with the header '{header}'"
+                    : $"{path}, line {row.Line}: header '{(found.Length > 80 ? found[..80] + "..." : found)}', expected '{header}'");
             }
             if (row.Values.Length != columns.Length)
             {

@@ -29,6 +29,17 @@ public class LossHistoryTests
     }
 
     [Test]
+    public void Another_kind_of_file_is_named()
+    {
+        using var folder = new TemporaryFolder();
+        File.WriteAllText(folder["steps.csv"], "<html><body>Please log in</body></html>");
+        Assert.That(() => LossHistory.ReadCsv(folder["steps.csv"]), Throws.TypeOf<InvalidDataException>().With.Message.StartsWith(
+            $"{folder["steps.csv"]}: a web page"));
+        Assert.That(() => LossHistory.ReadCsv(folder.FullName), Throws.TypeOf<IOException>().With.Message.EqualTo(
+            $"{folder.FullName}: a folder, expected a file"));
+    }
+
+    [Test]
     public void The_files_are_the_documented_ones_in_any_culture()
     {
         using (new DecimalComma())
