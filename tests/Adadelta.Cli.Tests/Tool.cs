@@ -78,6 +78,8 @@ internal static class Tool
             _error = _process.StandardError.ReadToEndAsync();
         }
 
+        public bool HasExited => _process.HasExited;
+
         public void WaitForLine(string beginning)
         {
             while (_process.StandardOutput.ReadLine() is { } line)
@@ -99,6 +101,9 @@ internal static class Tool
             kill.WaitForExit();
             Assert.That(kill.ExitCode, Is.Zero, $"kill -{signal}");
         }
+
+        /// <summary>At once, without a process of its own in between.</summary>
+        public void Kill() => _process.Kill();
 
         public ToolResult WaitForExit()
         {

@@ -85,6 +85,11 @@ public sealed class NetworkDefinition
             string place = e.LineNumber is { } line ? $"line {line + 1}, byte {e.BytePositionInLine + 1}: " : "";
             throw new InvalidDataException($"{source}: {place}not valid JSON: {WithoutPosition(e.Message)}", e);
         }
+        catch (InvalidOperationException e)
+        {
+            // Half of a pair of surrogates is valid JSON, but no text.
+            throw new InvalidDataException($"{source}: not valid JSON: {e.Message}", e);
+        }
     }
 
     /// <summary>The same network with its input shape and number of classes fixed.</summary>
