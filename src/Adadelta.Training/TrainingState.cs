@@ -81,11 +81,11 @@ internal sealed record TrainingState(ulong Seed, int BatchSize, int Images, stri
     }
 
     /// <exception cref="InvalidDataException">The file was not written by a trainer.</exception>
-    public static LossHistory History(string path, IReadOnlyList<SafeTensor> tensors)
+    public static LossHistory History(string path, IReadOnlyList<StoredTensor> tensors)
     {
         var history = new LossHistory();
-        var steps = Doubles(StepsName, 3);
-        var losses = Find(LossesName, SafeTensors.Float32).Data;
+        var steps = Doubles(StepsName, 3, TensorValues.NotNegative);
+        var losses = MemoryMarshal.Cast<byte, float>(Find(LossesName, SafeTensors.Float32, TensorValues.Finite).Bytes);
         if (losses.Length * 3 != steps.Length)
         {
             throw new InvalidDataException($"{path}: {losses.Length} losses of {steps.Length / 3} steps, expected as many");
@@ -96,7 +96,7 @@ internal sealed record TrainingState(ulong Seed, int BatchSize, int Images, stri
             {
                 history.Add(new StepResult(checked((int)steps[3 * i]), checked((int)steps[3 * i + 1]), losses[i], steps[3 * i + 2]));
             }
-            foreach (var row in Doubles(EpochsName, EpochColumns).Chunk(EpochColumns))
+            foreach (var row in Doubles(EpochsName, EpochColumns, TensorValues.Any).Chunk(EpochColumns))
             {
                 history.Add(new EpochResult(checked((int)row[0]), row[1], OrNull(row[2]), OrNull(row[3]), row[4], row[5], row[6]));
             }
@@ -109,17 +109,20 @@ internal sealed record TrainingState(ulong Seed, int BatchSize, int Images, stri
 
         static double? OrNull(double value) => double.IsNaN(value) ? null : value;
 
-        double[] Doubles(string name, int columns)
+        double[] Doubles(string name, int columns, TensorValues values)
         {
-            var tensor = Find(name, SafeTensors.Float64);
+            var tensor = Find(name, SafeTensors.Float64, values);
             return tensor.Shape is [_, var found] && found == columns
                 ? MemoryMarshal.Cast<byte, double>(tensor.Bytes).ToArray()
                 : throw new InvalidDataException(
                     $"{path}: '{name}' has shape [{string.Join(", ", tensor.Shape)}], expected rows of {columns}");
         }
 
-        SafeTensor Find(string name, string type) =>
-            tensors.FirstOrDefault(tensor => tensor.Name == name && tensor.Type == type)
-            ?? throw new InvalidDataException($"{path}: no {type} tensor '{name}', expected a trainer's checkpoint");
+        StoredTensor Find(string name, string type, TensorValues values)
+        {
+            var found = tensors.FirstOrDefault(tensor => tensor.Name == name && tensor.Type == type)
+                ?? throw new InvalidDataException($"{path}: no {type} tensor '{name}', expected a trainer's checkpoint");
+            return found.Fault(values) is { } fault ? throw new InvalidDataException($"{path}: '{name}' {fault}") : found;
+        }
     }
 }
