@@ -240,7 +240,7 @@ class Session {
  private:
   template <class Body>
   adn_status call(const char* name, Body body) {
-    until_failure = fail_next_ ? static_cast<int64_t>(in_.below(24)) : -1;
+    until_failure = fail_next_ ? in_.byte() : -1;
     fail_next_ = false;
     in_library = true;
     const adn_status status = body();
