@@ -1,0 +1,128 @@
+using System.Diagnostics;
+
+namespace Adadelta.Reliability.Tests;
+
+/// <summary>Trainings whose disk fails them: one clear error, and the newest whole checkpoint is there to go on from.</summary>
+[Platform("Linux")]
+internal sealed class DiskTests
+{
+    [Test]
+    public void A_full_disk_keeps_the_newest_whole_checkpoint()
+    {
+        // Room for one checkpoint, but not for the next one beside it.
+        using Mount disk = new("size=4m");
+        var output = Path.Combine(disk.Folder, "run");
+        var result = Tool.Run([.. Training.Arguments, "--output", output]);
+        AssertFailed(result, Training.Checkpoint(output), "No space left");
+        Assert.That(Training.Steps(output), Is.EqualTo(1));
+        Assert.That(Directory.GetFiles(output, ".*.tmp"), Is.Empty, "what was begun is removed");
+        Training.AssertGoesOn(output);
+    }
+
+    [Test]
+    public void A_disk_that_turns_read_only_keeps_the_newest_whole_checkpoint()
+    {
+        using Mount disk = new("size=64m");
+        var output = Path.Combine(disk.Folder, "run");
+        using var tool = Tool.Start([.. Training.Arguments, "--output", output]);
+        WaitForCheckpoint(tool, output);
+        // As long as a file is open for writing, the kernel refuses.
+        while (Run("mount", "-o", "remount,ro", disk.Folder) != 0)
+        {
+            Assert.That(tool.HasExited, Is.False, "the training has ended before its disk turned read-only");
+        }
+        AssertFailed(tool.WaitForExit(), output, "Read-only file system");
+        Training.AssertGoesOn(output);
+        var refused = Tool.Run([.. Training.Arguments, "--output", Path.Combine(disk.Folder, "other")]);
+        AssertFailed(refused, Path.Combine(disk.Folder, "other"), "--output", "Read-only file system");
+    }
+
+    [Test]
+    public void A_folder_that_vanishes_loses_nothing_that_was_whole()
+    {
+        var output = TestFolder.New("vanishing");
+        var moved = output + "-moved";
+        using var tool = Tool.Start([.. Training.Arguments, "--output", output]);
+        WaitForCheckpoint(tool, output);
+        Directory.Move(output, moved);
+        var result = tool.WaitForExit();
+        // Either it is made anew and takes all that the run still writes, or the run says that it is gone.
+        if (result.ExitCode == 0)
+        {
+            Training.AssertSameEnd(output);
+        }
+        else
+        {
+            AssertFailed(result, output);
+        }
+        Assert.That(Training.Steps(moved), Is.Positive);
+        Training.AssertGoesOn(moved);
+    }
+
+    [Test]
+    public void A_failing_fsync_keeps_the_newest_whole_checkpoint()
+    {
+        var shim = TestFolder.New("failing-fsync") + ".so";
+        var source = Settings.InRepository("tests/Adadelta.Reliability.Tests/failing_fsync.c");
+        if (Run("cc", "-shared", "-fPIC", "-o", shim, source, "-ldl") != 0)
+        {
+            Assert.Ignore("no C compiler here");
+        }
+        var output = TestFolder.New("no-fsync");
+        Dictionary<string, string?> environment = new() { ["LD_PRELOAD"] = shim, ["ADADELTA_FSYNC_WORKS"] = "7" };
+        AssertFailed(Tool.Run(environment, [.. Training.Arguments, "--output", output]), output, "Input/output error");
+        Assert.That(Training.Steps(output), Is.InRange(1, 7), "checkpoints that the disk has taken");
+        Assert.That(Directory.GetFiles(output, ".*.tmp"), Is.Empty, "what was begun is removed");
+        Training.AssertGoesOn(output);
+    }
+
+    private static void WaitForCheckpoint(Tool.RunningTool tool, string output)
+    {
+        while (!File.Exists(Training.Checkpoint(output)))
+        {
+            Assert.That(tool.HasExited, Is.False, "the training has ended before its first checkpoint");
+            Thread.Sleep(1);
+        }
+    }
+
+    private static void AssertFailed(ToolResult result, params string[] words)
+    {
+        Assert.That(result.ExitCode, Is.EqualTo(1), result.Output + result.Error);
+        foreach (var word in words)
+        {
+            Assert.That(result.ErrorLine, Does.Contain(word));
+        }
+    }
+
+    private static int Run(string program, params string[] arguments)
+    {
+        try
+        {
+            using var process = Process.Start(new ProcessStartInfo(program, arguments) { RedirectStandardError = true })!;
+            process.StandardError.ReadToEnd();
+            process.WaitForExit();
+            return process.ExitCode;
+        }
+        catch (System.ComponentModel.Win32Exception)
+        {
+            return -1;
+        }
+    }
+
+    /// <summary>A file system of its own in memory; only root may mount one.</summary>
+    private sealed class Mount : IDisposable
+    {
+        public Mount(string options)
+        {
+            Folder = Directory.CreateDirectory(TestFolder.New("disk")).FullName;
+            if (Run("mount", "-t", "tmpfs", "-o", options, "adadelta-test", Folder) != 0)
+            {
+                Assert.Ignore("mounting a file system is not permitted here");
+            }
+        }
+
+        public string Folder { get; }
+
+        public void Dispose() => Run("umount", "-l", Folder);
+    }
+}
