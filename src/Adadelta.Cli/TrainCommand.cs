@@ -223,7 +223,7 @@ internal static class TrainCommand
 
         void RunEpochs(IProgress<TrainingProgress> progress)
         {
-            foreach (EpochResult _ in trainer.Epochs(data.Split.Train, settings.Epochs, history, progress, stop))
+            foreach (EpochResult _ in trainer.EnumerateEpochs(data.Split.Train, settings.Epochs, history, progress, stop))
             {
             }
         }

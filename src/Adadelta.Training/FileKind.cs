@@ -8,6 +8,8 @@ internal static class FileKind
     /// <summary>As many bytes of a file's beginning as are looked at.</summary>
     public const int StartBytes = 512;
 
+    public const string Gzip = "gzip-compressed data";
+
     public const string SafeTensors = "a safetensors file";
 
     private const string Safe = "save the weights with safetensors.torch.save_file";
@@ -21,7 +23,7 @@ internal static class FileKind
         // PyTorch's magic number, or any dictionary
         [0x80, 2 or 3 or 4 or 5, 0x8a or (byte)'}' or (byte)'c' or 0x95 or (byte)'(' or (byte)']', ..] =>
             $"a Python pickle, as old .pt and .pth files are ({Safe})",
-        [0x1f, 0x8b, ..] => "gzip-compressed data",
+        [0x1f, 0x8b, ..] => Gzip,
         [0x89, (byte)'P', (byte)'N', (byte)'G', ..] => "a PNG image",
         [0xff, 0xd8, 0xff, ..] => "a JPEG image",
         [0x89, (byte)'H', (byte)'D', (byte)'F', ..] => "an HDF5 file",

@@ -95,7 +95,7 @@ public static class SafeTensors
     /// <param name="tensors">The tensors, which are read twice: first for the checksum, which stands before them.</param>
     /// <param name="metadata">Texts to keep with them, or null.</param>
     /// <param name="pieceBytes">Bytes that are read at a time, a multiple of 8.</param>
-    /// <exception cref="InvalidOperationException">A tensor has values that its source excludes; nothing is written.</exception>
+    /// <exception cref="UnloadableException">A tensor has values that its source excludes; nothing is written.</exception>
     internal static void WriteSources(
         string path, IReadOnlyList<TensorSource> tensors, IReadOnlyDictionary<string, string>? metadata,
         int pieceBytes = TensorSource.PieceBytes)
@@ -147,7 +147,7 @@ public static class SafeTensors
             tensor.CopyTo(offset, piece);
             if (checkValues && TensorValueCheck.Fault(tensor.Type, tensor.Values, piece, offset) is { } fault)
             {
-                throw new InvalidOperationException($"not saved, since it could not be loaded: '{tensor.Name}' {fault}");
+                throw new UnloadableException($"not saved, since it could not be loaded: '{tensor.Name}' {fault}");
             }
             TurnLittleEndian(tensor.Type, piece);
             take(piece);

@@ -89,7 +89,7 @@ public class NetworkFileTests
         NetworkFile.Save(network, FileName);
         var before = File.ReadAllBytes(FileName);
         network.GetParameter("fc1.bias").Value.Write([0, float.PositiveInfinity, 0]);
-        Assert.That(() => NetworkFile.Save(network, FileName), Throws.InvalidOperationException.With.Message.EqualTo(
+        Assert.That(() => NetworkFile.Save(network, FileName), Throws.InstanceOf<InvalidOperationException>().With.Message.EqualTo(
             "not saved, since it could not be loaded: 'fc1.bias' is Infinity at element 1, expected finite numbers"));
         Assert.That(File.ReadAllBytes(FileName), Is.EqualTo(before));
     }

@@ -259,7 +259,7 @@ internal sealed class OptimizerFileTests
         OptimizerFile.Save(setup.Optimizer, FileName);
         var before = File.ReadAllBytes(FileName);
         setup.Optimizer.GetState(0).SquareAverage.Fill(float.NaN);
-        Assert.That(() => OptimizerFile.Save(setup.Optimizer, FileName), Throws.InvalidOperationException.With.Message.EqualTo(
+        Assert.That(() => OptimizerFile.Save(setup.Optimizer, FileName), Throws.InstanceOf<InvalidOperationException>().With.Message.EqualTo(
             "not saved, since it could not be loaded: 'optimizer.state.0.square_avg' is NaN at element 0, expected finite numbers >= 0"));
         Assert.That(File.ReadAllBytes(FileName), Is.EqualTo(before));
     }
