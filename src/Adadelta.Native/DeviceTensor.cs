@@ -192,10 +192,10 @@ public sealed unsafe class DeviceTensor : IDisposable
         where T : unmanaged
     {
         CheckType<T>();
+        CheckLength((long)destination.Length * sizeof(T), nameof(destination));
         fixed (T* pointer = destination)
         {
-            Status.ThrowIfFailed(NativeMethods.adn_tensor_read_bytes(
-                pointer, (ulong)destination.Length * (ulong)sizeof(T), Handle));
+            Status.ThrowIfFailed(NativeMethods.adn_tensor_read_bytes(pointer, 0, (ulong)ByteCount, Handle));
         }
     }
 
@@ -208,10 +208,10 @@ public sealed unsafe class DeviceTensor : IDisposable
         where T : unmanaged
     {
         CheckType<T>();
+        CheckLength((long)source.Length * sizeof(T), nameof(source));
         fixed (T* pointer = source)
         {
-            Status.ThrowIfFailed(NativeMethods.adn_tensor_write_bytes(
-                Handle, pointer, (ulong)source.Length * (ulong)sizeof(T)));
+            Status.ThrowIfFailed(NativeMethods.adn_tensor_write_bytes(Handle, pointer, 0, (ulong)ByteCount));
         }
     }
 
@@ -225,27 +225,33 @@ public sealed unsafe class DeviceTensor : IDisposable
         return bytes;
     }
 
-    /// <summary>Copies all elements as their bytes into memory of the caller's.</summary>
-    /// <param name="destination">Takes the bytes, as <see cref="ToBytes"/> gives them; its length must be theirs.</param>
-    /// <exception cref="ArgumentException">The length differs.</exception>
+    /// <summary>Copies a run of the bytes of <see cref="ToBytes"/> into memory of the caller's.</summary>
+    /// <param name="destination">Takes the bytes; its length is their number.</param>
+    /// <param name="byteOffset">Index of the first one.</param>
+    /// <exception cref="ArgumentException">The run reaches beyond <see cref="ByteCount"/>, or the offset is negative.</exception>
     /// <exception cref="ObjectDisposedException">The tensor, or the network or optimizer that owns it, is disposed.</exception>
-    public void ReadBytes(Span<byte> destination)
+    public void ReadBytes(Span<byte> destination, long byteOffset = 0)
     {
+        var offset = Require.AtLeast(0, byteOffset);
         fixed (byte* pointer = destination)
         {
-            Status.ThrowIfFailed(NativeMethods.adn_tensor_read_bytes(pointer, (ulong)destination.Length, Handle));
+            Status.ThrowIfFailed(NativeMethods.adn_tensor_read_bytes(pointer, offset, (ulong)destination.Length, Handle));
         }
     }
 
-    /// <summary>Sets all elements from their bytes.</summary>
-    /// <param name="bytes">The bytes, as <see cref="ToBytes"/> gives them.</param>
-    /// <exception cref="ArgumentException">The length differs; the tensor is unchanged.</exception>
+    /// <summary>Sets a run of the bytes of <see cref="ToBytes"/>.</summary>
+    /// <param name="source">The bytes.</param>
+    /// <param name="byteOffset">Index of the first one.</param>
+    /// <exception cref="ArgumentException">
+    /// The run reaches beyond <see cref="ByteCount"/>, or the offset is negative; the tensor is unchanged.
+    /// </exception>
     /// <exception cref="ObjectDisposedException">The tensor, or the network or optimizer that owns it, is disposed.</exception>
-    public void WriteBytes(ReadOnlySpan<byte> bytes)
+    public void WriteBytes(ReadOnlySpan<byte> source, long byteOffset = 0)
     {
-        fixed (byte* pointer = bytes)
+        var offset = Require.AtLeast(0, byteOffset);
+        fixed (byte* pointer = source)
         {
-            Status.ThrowIfFailed(NativeMethods.adn_tensor_write_bytes(Handle, pointer, (ulong)bytes.Length));
+            Status.ThrowIfFailed(NativeMethods.adn_tensor_write_bytes(Handle, pointer, offset, (ulong)source.Length));
         }
     }
 
@@ -309,6 +315,14 @@ public sealed unsafe class DeviceTensor : IDisposable
         if (TypeOf<T>() != (Type == ElementType.Complex64 ? ElementType.Float32 : Type))
         {
             throw new ArgumentException($"T: {typeof(T).Name}, expected the type of {Type} elements");
+        }
+    }
+
+    private void CheckLength(long bytes, string name)
+    {
+        if (bytes != ByteCount)
+        {
+            throw new ArgumentException($"{name}: {bytes} bytes, expected {ByteCount}, those of the tensor", name);
         }
     }
 

@@ -62,16 +62,28 @@ internal sealed class DiskTests
     [Test]
     public void A_failing_fsync_keeps_the_newest_whole_checkpoint()
     {
-        var shim = TestFolder.New("failing-fsync") + ".so";
-        var source = Settings.InRepository("tests/Adadelta.Reliability.Tests/failing_fsync.c");
-        if (Run("cc", "-shared", "-fPIC", "-o", shim, source, "-ldl") != 0)
+        var launcher = TestFolder.New("failing-fsync");
+        if (Run("cc", "-o", launcher, Settings.InRepository("tests/Adadelta.Reliability.Tests/failing_fsync.c")) != 0)
         {
             Assert.Ignore("no C compiler here");
         }
+        if (Run(launcher, "true") == 77)
+        {
+            Assert.Ignore("system calls cannot be filtered here");
+        }
         var output = TestFolder.New("no-fsync");
-        Dictionary<string, string?> environment = new() { ["LD_PRELOAD"] = shim, ["ADADELTA_FSYNC_WORKS"] = "7" };
-        AssertFailed(Tool.Run(environment, [.. Training.Arguments, "--output", output]), output, "Input/output error");
-        Assert.That(Training.Steps(output), Is.InRange(1, 7), "checkpoints that the disk has taken");
+        using (var whole = Tool.Start([.. Training.Arguments, "--output", output]))
+        {
+            WaitForCheckpoint(whole, output);
+            whole.Kill();
+            whole.WaitForExit();
+        }
+        var steps = Training.Steps(output);
+        var tool = Path.Combine(TestContext.CurrentContext.TestDirectory, "adadelta.dll");
+        using var failing = new Tool.RunningTool(
+            new Dictionary<string, string?>(), ["dotnet", tool, .. Training.Resume(output, output)], launcher);
+        AssertFailed(failing.WaitForExit(), Training.Checkpoint(output), "Input/output error");
+        Assert.That(Training.Steps(output), Is.EqualTo(steps), "the checkpoint that the disk has taken");
         Assert.That(Directory.GetFiles(output, ".*.tmp"), Is.Empty, "what was begun is removed");
         Training.AssertGoesOn(output);
     }

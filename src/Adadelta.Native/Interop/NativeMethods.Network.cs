@@ -31,7 +31,7 @@ internal unsafe struct adn_network_options
     internal ulong max_batch_size;
     internal ulong seed;
     internal int input_gradient;
-    internal uint reserved;
+    internal int inference;
 }
 
 [StructLayout(LayoutKind.Sequential)]
@@ -107,6 +107,13 @@ internal static unsafe partial class NativeMethods
     [LibraryImport(Library)]
     internal static partial int adn_network_backward(
         NetworkHandle network, float* output_gradient, ulong output_gradient_count);
+
+    [LibraryImport(Library)]
+    internal static partial int adn_network_clone(
+        out NetworkHandle clone, NetworkHandle network, ulong max_batch_size, int inference);
+
+    [LibraryImport(Library)]
+    internal static partial int adn_network_copy_parameters(NetworkHandle to, NetworkHandle from);
 
     [LibraryImport(Library)]
     internal static partial int adn_network_read_input_gradient(float* data, ulong count, NetworkHandle network);

@@ -39,10 +39,10 @@ internal static unsafe partial class NativeMethods
     internal static partial int adn_tensor_write(TensorHandle tensor, float* data, ulong count);
 
     [LibraryImport(Library)]
-    internal static partial int adn_tensor_read_bytes(void* data, ulong byte_count, TensorHandle tensor);
+    internal static partial int adn_tensor_read_bytes(void* data, ulong byte_offset, ulong byte_count, TensorHandle tensor);
 
     [LibraryImport(Library)]
-    internal static partial int adn_tensor_write_bytes(TensorHandle tensor, void* data, ulong byte_count);
+    internal static partial int adn_tensor_write_bytes(TensorHandle tensor, void* data, ulong byte_offset, ulong byte_count);
 
     [LibraryImport(Library)]
     internal static partial int adn_tensor_fill(TensorHandle tensor, float value);
