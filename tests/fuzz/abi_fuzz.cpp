@@ -339,6 +339,7 @@ class Session {
     options.set(&adn_network_options::seed, in_.byte());
     options.set(&adn_network_options::reduction, in_.choice(2));
     options.set(&adn_network_options::input_gradient, in_.choice(2));
+    if (in_.one_in(4)) options.set(&adn_network_options::inference, in_.choice(2));
     if (in_.one_in(32)) options.scribble(in_);
     const uint64_t told = in_.one_in(64) ? 0 : count;
     make("adn_network_create", networks_.any(in_), adn_network_destroy, [&](adn_network** made) {
@@ -518,6 +519,21 @@ class Session {
       const uint64_t count = in_.one_in(4) ? in_.size() : in_.below(4);
       Array<float> data(count);
       call("adn_network_read_losses", [&] { return adn_network_read_losses(data.get(), count, network); });
+    }
+  }
+
+  // Copies into another slot, and parameters from one network into another.
+  void clone_or_copy() {
+    adn_network* network = networks_.get(in_);
+    if (in_.one_in(2)) {
+      const uint64_t max_batch_size = in_.one_in(8) ? in_.size() : in_.below(6);
+      const int32_t inference = in_.choice(2);
+      adn_network*& slot = networks_.any(in_);
+      make("adn_network_clone", slot, adn_network_destroy,
+           [&](adn_network** made) { return adn_network_clone(made, network, max_batch_size, inference); });
+    } else {
+      adn_network* from = networks_.get(in_);
+      call("adn_network_copy_parameters", [&] { return adn_network_copy_parameters(network, from); });
     }
   }
 
@@ -781,8 +797,9 @@ class Session {
       case 0:
         return create_context();
       case 1:
-      case 2:
         return create_network();
+      case 2:
+        return in_.one_in(2) ? clone_or_copy() : create_network();
       case 3:
       case 4:
         return create_tensor();

@@ -141,6 +141,14 @@ class Training {
     outcome_.insert(outcome_.end(), output.begin(), output.end());
     call("loss", [&] { return adn_network_loss(&loss, network, labels.data(), 4); });
     call("backward", [&] { return adn_network_backward(network, nullptr, 0); });
+    adn_network *copy = nullptr, *inference = nullptr;
+    call("copy", [&] { return adn_network_clone(&copy, network, 0, 0); });
+    call("copy for inference", [&] { return adn_network_clone(&inference, network, 2, 1); });
+    call("copy of the parameters", [&] { return adn_network_copy_parameters(copy, network); });
+    call("forward of the copy", [&] {
+      return adn_network_forward(output.data(), 8, inference, input.data(), input.size() / 2, 2, ADN_MODE_EVALUATE);
+    });
+    outcome_.insert(outcome_.end(), output.begin(), output.begin() + 8);
     // A recorded step is the one kind that allocates.
     options.differentiable = 1;
     call("differentiable", [&] { return adn_adadelta_set_options(optimizer, 1, &options); });
@@ -173,6 +181,8 @@ class Training {
     adn_context_destroy(context);
     adn_tensor_destroy(external);
     adn_network_destroy(network);
+    adn_network_destroy(inference);
+    adn_network_destroy(copy);
     for (adn_tensor* value : values) adn_tensor_destroy(value);
     for (adn_tensor* state : states) adn_tensor_destroy(state);
     adn_adadelta_destroy(optimizer);

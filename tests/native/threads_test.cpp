@@ -119,6 +119,48 @@ TEST(Threads, ContextIsDestroyedWhileItsNetworksTrain) {
   }
 }
 
+// A copy answers beside the training and takes its weights over between steps; neither changes what the training computes.
+TEST(Threads, ACopyAnswersBesideTheTraining) {
+  const int steps = small_scale() ? 20 : 200;
+  const Context context = make_context(2);
+  NetworkSettings settings;
+  settings.max_batch_size = 6;
+  const auto losses_of = [&](Network& network, adn_adadelta* optimizer, const std::function<void()>& after_step) {
+    Random random(1);
+    Floats losses;
+    for (int step = 0; step < steps; ++step) {
+      losses.push_back(network.train_step(optimizer, random.reals(6 * 64), random.labels(6, 4)));
+      after_step();
+    }
+    return losses;
+  };
+  Network alone(context.get(), layers(), settings);
+  const Floats expected = losses_of(alone, make_optimizer(context.get(), alone, {0.5}).get(), [] {});
+
+  Network network(context.get(), layers(), settings);
+  const OptimizerHandle optimizer = make_optimizer(context.get(), network, {0.5});
+  adn_network* made = nullptr;
+  check(adn_network_clone(&made, network.get(), 2, 1));
+  const NetworkHandle copy(made);
+  Floats losses;
+  std::atomic<bool> trained{false};
+  at_once(2, [&](int i) {
+    if (i == 0) {
+      losses = losses_of(network, optimizer.get(), [] { std::this_thread::yield(); });
+      trained = true;
+      return;
+    }
+    const Floats input(2 * 64, 0.5f);
+    Floats output(2 * 4);
+    while (!trained) {
+      check(adn_network_copy_parameters(copy.get(), network.get()));
+      check(adn_network_forward(output.data(), output.size(), copy.get(), input.data(), input.size(), 2,
+                                ADN_MODE_EVALUATE));
+    }
+  });
+  expect_same_bits(expected, losses, "losses");
+}
+
 // ---- Life ----
 
 // Resident memory in bytes; 0 where the system does not say.
