@@ -9,8 +9,9 @@ namespace Adadelta.Native;
 /// u = rho·u + (1-rho)·d²; p -= lr·d.
 /// </summary>
 /// <remarks>
-/// It keeps the parameters' memory alive, so that it and their network may be disposed in any order. One object must not be
-/// used by two threads at once; different objects may.
+/// It keeps the parameters' memory alive, so that it and their network may be disposed in any order. An optimizer, every tensor
+/// that it was given, its state and the networks whose parameters it was given count as one object: while a thread runs a call on
+/// one of these, a call on another thread gives an <see cref="InvalidOperationException"/> and changes nothing.
 /// </remarks>
 public sealed unsafe class AdadeltaOptimizer : IDisposable
 {
@@ -28,7 +29,7 @@ public sealed unsafe class AdadeltaOptimizer : IDisposable
     /// <exception cref="ObjectDisposedException">A parameter or its context is disposed.</exception>
     /// <exception cref="OutOfMemoryException">There is no memory for its state.</exception>
     public AdadeltaOptimizer(IReadOnlyList<Parameter> parameters, AdadeltaOptions? options = null)
-        : this([new ParameterGroup(parameters)], options)
+        : this([new ParameterGroup(parameters)], options, "", nameof(options))
     {
     }
 
@@ -41,24 +42,33 @@ public sealed unsafe class AdadeltaOptimizer : IDisposable
     /// <exception cref="ObjectDisposedException">A parameter or its context is disposed.</exception>
     /// <exception cref="OutOfMemoryException">There is no memory for its state.</exception>
     public AdadeltaOptimizer(IReadOnlyList<ParameterGroup> groups, AdadeltaOptions? defaults = null)
+        : this(groups, defaults, nameof(groups), nameof(defaults))
+    {
+    }
+
+    // The names are the caller's arguments; there is no name for groups where it has given the parameters of the only one.
+    private AdadeltaOptimizer(
+        IReadOnlyList<ParameterGroup> groups, AdadeltaOptions? defaults, string groupsName, string defaultsName)
     {
         ArgumentNullException.ThrowIfNull(groups);
         if (groups.Count == 0)
         {
             throw new ArgumentException("groups: 0, expected at least 1", nameof(groups));
         }
-        foreach (var group in groups)
+        string[] names = [.. groups.Select((_, i) => groupsName.Length == 0 ? "" : $"{groupsName}[{i}]")];
+        for (var i = 0; i < names.Length; i++)
         {
-            Validate(group, nameof(groups));
+            Validate(groups[i], names[i]);
         }
         _context = groups[0].Parameters[0].Value.Context;
         var options = (defaults ?? new AdadeltaOptions()).ToNative();
-        Status.ThrowIfFailed(NativeMethods.adn_adadelta_create(out _handle, _context.Handle, &options));
+        Status.ThrowIfFailed(
+            NativeMethods.adn_adadelta_create(out _handle, _context.Handle, &options), $"options={defaultsName}");
         try
         {
-            foreach (var group in groups)
+            for (var i = 0; i < names.Length; i++)
             {
-                AddGroup(group);
+                AddGroup(groups[i], names[i], defaultsName);
             }
         }
         catch
@@ -76,7 +86,7 @@ public sealed unsafe class AdadeltaOptimizer : IDisposable
         {
             ulong count;
             Status.ThrowIfFailed(NativeMethods.adn_adadelta_get_group_count(&count, Handle));
-            return (int)count;
+            return checked((int)count);
         }
     }
 
@@ -95,7 +105,8 @@ public sealed unsafe class AdadeltaOptimizer : IDisposable
             // The bound is the same for every group, so the first one refuses what any would.
             for (var group = 0; group < GroupCount; group++)
             {
-                SetLearningRate(value, group);
+                Status.ThrowIfFailed(
+                    NativeMethods.adn_adadelta_set_lr(Handle, (ulong)group, value), $"lr={nameof(LearningRate)}");
             }
         }
     }
@@ -141,7 +152,8 @@ public sealed unsafe class AdadeltaOptimizer : IDisposable
                 clip_norm = value.ClipNorm,
                 skip_nonfinite = value.SkipNonfinite ? 1 : 0,
             };
-            Status.ThrowIfFailed(NativeMethods.adn_adadelta_set_pass_options(Handle, &options));
+            Status.ThrowIfFailed(
+                NativeMethods.adn_adadelta_set_pass_options(Handle, &options), $"options={nameof(PassOptions)}");
         }
     }
 
@@ -170,10 +182,10 @@ public sealed unsafe class AdadeltaOptimizer : IDisposable
         {
             ulong step;
             Status.ThrowIfFailed(NativeMethods.adn_adadelta_get_step(&step, Handle));
-            return checked((long)step);
+            return (long)step;
         }
 
-        set => Status.ThrowIfFailed(NativeMethods.adn_adadelta_set_step(Handle, Require.AtLeast(0, value, nameof(StepCount))));
+        set => Status.ThrowIfFailed(NativeMethods.adn_adadelta_set_step(Handle, Require.StepCount(value, nameof(StepCount))));
     }
 
     internal AdadeltaHandle Handle
@@ -191,42 +203,13 @@ public sealed unsafe class AdadeltaOptimizer : IDisposable
     /// <exception cref="ArgumentException">
     /// A setting is out of its bounds, the group is empty, a parameter is in a group already, or contexts or shapes differ.
     /// </exception>
+    /// <exception cref="InvalidOperationException">Another thread is using it; nothing has changed.</exception>
     /// <exception cref="ObjectDisposedException">The optimizer or a parameter is disposed.</exception>
     /// <exception cref="OutOfMemoryException">There is no memory for its state.</exception>
     public int AddGroup(ParameterGroup group)
     {
         Validate(group, nameof(group));
-        var handle = Handle;
-        var count = group.Parameters.Count;
-        // Held from here on, so that no tensor goes away under the call.
-        var held = new List<TensorHandle>(2 * count);
-        try
-        {
-            var values = new nint[count];
-            var gradients = new nint[count];
-            for (var i = 0; i < count; i++)
-            {
-                values[i] = Hold(group.Parameters[i].Value.Handle, held);
-                gradients[i] = Hold(group.Parameters[i].Gradient.Handle, held);
-            }
-            _states.EnsureCapacity(_states.Count + count);
-            _groups.EnsureCapacity(_groups.Count + 1);
-            var options = (group.Options ?? new AdadeltaOptions()).ToNative();
-            ulong index;
-            fixed (nint* valuesPointer = values, gradientsPointer = gradients)
-            {
-                Status.ThrowIfFailed(NativeMethods.adn_adadelta_add_group(
-                    &index, handle, valuesPointer, gradientsPointer, (ulong)count, group.Options is null ? null : &options));
-            }
-            CollectionsMarshal.SetCount(_states, _states.Count + count);
-            _groups.Add([.. group.Parameters]);
-            handle.Holds(2 * sizeof(float) * group.Parameters.Sum(parameter => parameter.Value.Count));
-            return (int)index;
-        }
-        finally
-        {
-            Release(held);
-        }
+        return AddGroup(group, nameof(group), "defaults");
     }
 
     /// <summary>Reads the settings of a group.</summary>
@@ -240,6 +223,7 @@ public sealed unsafe class AdadeltaOptimizer : IDisposable
     /// <param name="options">Its new settings.</param>
     /// <param name="group">Its number, from 0.</param>
     /// <exception cref="ArgumentException">There is no such group, or a setting is out of its bounds.</exception>
+    /// <exception cref="InvalidOperationException">Another thread is using it; nothing has changed.</exception>
     /// <exception cref="ObjectDisposedException">The optimizer is disposed.</exception>
     public void SetOptions(AdadeltaOptions options, int group = 0)
     {
@@ -259,11 +243,12 @@ public sealed unsafe class AdadeltaOptimizer : IDisposable
     }
 
     /// <summary>Replaces the gradient of a parameter. It allocates nothing, so that it may be called before every step.</summary>
-    /// <param name="index">The parameter's place over all groups, in the order they were added.</param>
+    /// <param name="index">The parameter's index over all groups, in the order they were added.</param>
     /// <param name="gradient">
     /// A tensor of the parameter's shape and type; null is PyTorch's None: steps skip the parameter, its state and its count.
     /// </param>
     /// <exception cref="ArgumentException">There is no such parameter, or the tensor does not fit it.</exception>
+    /// <exception cref="InvalidOperationException">Another thread is using it; nothing has changed.</exception>
     /// <exception cref="ObjectDisposedException">The optimizer or the tensor is disposed.</exception>
     public void SetGradient(int index, DeviceTensor? gradient)
     {
@@ -282,13 +267,15 @@ public sealed unsafe class AdadeltaOptimizer : IDisposable
     /// </param>
     /// <param name="group">The group's number, from 0.</param>
     /// <exception cref="ArgumentException">There is no such group, or the tensor has more elements or another type.</exception>
+    /// <exception cref="InvalidOperationException">Another thread is using it; nothing has changed.</exception>
     /// <exception cref="ObjectDisposedException">The optimizer or the tensor is disposed.</exception>
     public void SetLearningRateTensor(DeviceTensor? learningRate, int group = 0)
     {
         var handle = Handle;
         Require.InRange(group, _groups.Count);
         using var held = new HeldTensor(learningRate);
-        Status.ThrowIfFailed(NativeMethods.adn_adadelta_set_lr_tensor(handle, (ulong)group, held.Pointer));
+        Status.ThrowIfFailed(
+            NativeMethods.adn_adadelta_set_lr_tensor(handle, (ulong)group, held.Pointer), "lr=learningRate");
     }
 
     /// <summary>
@@ -309,16 +296,18 @@ public sealed unsafe class AdadeltaOptimizer : IDisposable
     /// <param name="learningRate">The rate, at least 0 and finite, also as a float32 number.</param>
     /// <param name="group">The group's number, from 0.</param>
     /// <exception cref="ArgumentException">There is no such group, or the rate is out of its bounds.</exception>
+    /// <exception cref="InvalidOperationException">Another thread is using it; nothing has changed.</exception>
     /// <exception cref="ObjectDisposedException">The optimizer is disposed.</exception>
     public void SetLearningRate(double learningRate, int group = 0) => Status.ThrowIfFailed(
-        NativeMethods.adn_adadelta_set_lr(Handle, (ulong)Require.InRange(group, _groups.Count), learningRate));
+        NativeMethods.adn_adadelta_set_lr(Handle, (ulong)Require.InRange(group, _groups.Count), learningRate), "lr=learningRate");
 
     /// <summary>Updates every parameter of every group that has a gradient, in one pass. It allocates no managed memory.</summary>
+    /// <exception cref="InvalidOperationException">Another thread is using it; nothing has changed.</exception>
     /// <exception cref="ObjectDisposedException">The optimizer is disposed.</exception>
     public void Step() => Status.ThrowIfFailed(NativeMethods.adn_adadelta_step(Handle));
 
     /// <summary>The running averages of a parameter.</summary>
-    /// <param name="index">Its place over all groups, in the order they were added.</param>
+    /// <param name="index">Its index over all groups, in the order they were added.</param>
     /// <returns>Its state, which is disposed with the optimizer.</returns>
     /// <exception cref="ArgumentOutOfRangeException">There is no such parameter.</exception>
     /// <exception cref="ObjectDisposedException">The optimizer is disposed.</exception>
@@ -330,14 +319,15 @@ public sealed unsafe class AdadeltaOptimizer : IDisposable
         {
             Status.ThrowIfFailed(NativeMethods.adn_adadelta_get_state(
                 out var squareAverage, out var accumulatedDelta, handle, (ulong)index));
-            state = new AdadeltaState(new DeviceTensor(_context, squareAverage), new DeviceTensor(_context, accumulatedDelta));
+            state = new AdadeltaState(
+                new DeviceTensor(_context, squareAverage, owned: true), new DeviceTensor(_context, accumulatedDelta, owned: true));
             _states[index] = state;
         }
         return state;
     }
 
     /// <summary>The float32 copy of a 16-bit parameter that <see cref="AdadeltaOptions.MasterWeights"/> keeps.</summary>
-    /// <param name="index">The parameter's place over all groups.</param>
+    /// <param name="index">The parameter's index over all groups.</param>
     /// <returns>A view of the optimizer's storage, which the caller disposes, or null where there is none.</returns>
     /// <exception cref="ArgumentOutOfRangeException">There is no such parameter.</exception>
     /// <exception cref="ObjectDisposedException">The optimizer is disposed.</exception>
@@ -349,7 +339,7 @@ public sealed unsafe class AdadeltaOptimizer : IDisposable
     }
 
     /// <summary>The moving average of a parameter that <see cref="AdadeltaOptions.AverageDecay"/> keeps.</summary>
-    /// <param name="index">The parameter's place over all groups.</param>
+    /// <param name="index">The parameter's index over all groups.</param>
     /// <returns>A view of the optimizer's storage, which the caller disposes, or null where there is none.</returns>
     /// <exception cref="ArgumentOutOfRangeException">There is no such parameter.</exception>
     /// <exception cref="ObjectDisposedException">The optimizer is disposed.</exception>
@@ -361,7 +351,7 @@ public sealed unsafe class AdadeltaOptimizer : IDisposable
     }
 
     /// <summary>Number of steps that a parameter took part in, PyTorch's <c>state["step"]</c>.</summary>
-    /// <param name="index">The parameter's place over all groups.</param>
+    /// <param name="index">The parameter's index over all groups.</param>
     /// <returns>The number.</returns>
     /// <exception cref="ArgumentOutOfRangeException">There is no such parameter.</exception>
     /// <exception cref="ObjectDisposedException">The optimizer is disposed.</exception>
@@ -371,22 +361,23 @@ public sealed unsafe class AdadeltaOptimizer : IDisposable
         ulong step;
         Status.ThrowIfFailed(
             NativeMethods.adn_adadelta_get_parameter_step(&step, handle, (ulong)Require.InRange(index, _states.Count)));
-        return checked((long)step);
+        return (long)step;
     }
 
     /// <summary>Sets the number of steps that a parameter took part in.</summary>
-    /// <param name="index">The parameter's place over all groups.</param>
+    /// <param name="index">The parameter's index over all groups.</param>
     /// <param name="step">The number, at least 0.</param>
     /// <exception cref="ArgumentOutOfRangeException">There is no such parameter, or the number is negative.</exception>
+    /// <exception cref="InvalidOperationException">Another thread is using it; nothing has changed.</exception>
     /// <exception cref="ObjectDisposedException">The optimizer is disposed.</exception>
     public void SetStep(int index, long step)
     {
         var handle = Handle;
         Status.ThrowIfFailed(NativeMethods.adn_adadelta_set_parameter_step(
-            handle, (ulong)Require.InRange(index, _states.Count), Require.AtLeast(0, step)));
+            handle, (ulong)Require.InRange(index, _states.Count), Require.StepCount(step)));
     }
 
-    /// <summary>Steps that were recorded (<see cref="AdadeltaOptions.Differentiable"/>) and not gone back through.</summary>
+    /// <summary>Steps that were recorded (<see cref="AdadeltaOptions.Differentiable"/>) whose <see cref="Backward"/> has not been taken.</summary>
     /// <exception cref="ObjectDisposedException">The optimizer is disposed.</exception>
     public int RecordedSteps
     {
@@ -399,12 +390,12 @@ public sealed unsafe class AdadeltaOptimizer : IDisposable
     }
 
     /// <summary>
-    /// Goes back through the last recorded step and forgets it: from the gradients of some function by what the step wrote to
-    /// those by what it read. To go on to the step before, add to the parameters' gradients what reaches them through the loss
+    /// The derivative of the last recorded step, which is then forgotten: from the gradients of some function with respect to what
+    /// the step wrote, those with respect to what it read. To go on to the step before, add to the parameters' gradients what reaches them through the loss
     /// whose gradient the step was given.
     /// </summary>
     /// <param name="cotangents">For each parameter over all groups; null for those that the step did not record.</param>
-    /// <param name="learningRateGradients">For each group: the gradient by its learning rate is added. Empty when not wanted.</param>
+    /// <param name="learningRateGradients">For each group: the gradient with respect to its learning rate is added. Empty when not wanted.</param>
     /// <exception cref="ArgumentException">A number or a tensor does not fit; nothing has changed.</exception>
     /// <exception cref="InvalidOperationException">No step is recorded.</exception>
     /// <exception cref="ObjectDisposedException">The optimizer or a tensor is disposed.</exception>
@@ -420,17 +411,19 @@ public sealed unsafe class AdadeltaOptimizer : IDisposable
             {
                 if (cotangents[i] is { } one)
                 {
-                    native[i].parameter = Hold(one.Parameter.Handle, held);
-                    native[i].gradient = Hold(one.Gradient.Handle, held);
-                    native[i].square_avg = Hold(one.SquareAverage.Handle, held);
-                    native[i].acc_delta = Hold(one.AccumulatedDelta.Handle, held);
+                    native[i].parameter = Hold(one.Parameter, held);
+                    native[i].gradient = Hold(one.Gradient, held);
+                    native[i].square_avg = Hold(one.SquareAverage, held);
+                    native[i].acc_delta = Hold(one.AccumulatedDelta, held);
                 }
             }
             fixed (double* rates = learningRateGradients)
             fixed (adn_adadelta_cotangent* pointer = native)
             {
-                Status.ThrowIfFailed(NativeMethods.adn_adadelta_backward(
-                    rates, (ulong)learningRateGradients.Length, handle, pointer, (ulong)native.Length));
+                Status.ThrowIfFailed(
+                    NativeMethods.adn_adadelta_backward(
+                        rates, (ulong)learningRateGradients.Length, handle, pointer, (ulong)native.Length),
+                    "lr_count=learningRateGradients.Length;cotangent_count=cotangents.Count");
             }
         }
         finally
@@ -448,26 +441,81 @@ public sealed unsafe class AdadeltaOptimizer : IDisposable
     {
         foreach (var state in _states)
         {
-            state?.SquareAverage.Dispose();
-            state?.AccumulatedDelta.Dispose();
+            state?.SquareAverage.Close();
+            state?.AccumulatedDelta.Close();
         }
         _handle.Dispose();
     }
 
+    // A name of "" is that of the only group, whose parameters the caller has given.
     private static void Validate(ParameterGroup group, string name)
     {
-        ArgumentNullException.ThrowIfNull(group, name);
-        ArgumentNullException.ThrowIfNull(group.Parameters, "parameters");
+        if (group is null)
+        {
+            throw new ArgumentNullException(name, $"{name}: null");
+        }
+        var parameters = ParametersName(name);
+        if (group.Parameters is null)
+        {
+            throw new ArgumentNullException(parameters, $"{parameters}: null");
+        }
         if (group.Parameters.Count == 0)
         {
-            throw new ArgumentException("parameters: 0, expected at least 1", name);
+            throw new ArgumentException($"{parameters}: 0, expected at least 1", parameters);
         }
         for (var i = 0; i < group.Parameters.Count; i++)
         {
             if (group.Parameters[i] is null)
             {
-                throw new ArgumentException($"parameters[{i}]: null", name);
+                throw new ArgumentNullException($"{parameters}[{i}]", $"{parameters}[{i}]: null");
             }
+            if (!group.Parameters[i].HasGradient)
+            {
+                throw new ArgumentException(
+                    $"{parameters}[{i}]: {group.Parameters[i].Name} of a network for inference, expected one with a gradient",
+                    $"{parameters}[{i}]");
+            }
+        }
+    }
+
+    private static string ParametersName(string group) => group.Length == 0 ? "parameters" : $"{group}.Parameters";
+
+    private int AddGroup(ParameterGroup group, string name, string defaultsName)
+    {
+        var handle = Handle;
+        var count = group.Parameters.Count;
+        // Held from here on, so that no tensor goes away under the call.
+        var held = new List<TensorHandle>(2 * count);
+        try
+        {
+            var values = new nint[count];
+            var gradients = new nint[count];
+            for (var i = 0; i < count; i++)
+            {
+                values[i] = Hold(group.Parameters[i].Value, held);
+                gradients[i] = Hold(group.Parameters[i].Gradient, held);
+            }
+            _states.EnsureCapacity(_states.Count + count);
+            _groups.EnsureCapacity(_groups.Count + 1);
+            var options = (group.Options ?? new AdadeltaOptions()).ToNative();
+            var parameters = ParametersName(name);
+            var optionsName = group.Options is null ? defaultsName : $"{name}.Options";
+            ulong index;
+            fixed (nint* valuesPointer = values, gradientsPointer = gradients)
+            {
+                Status.ThrowIfFailed(
+                    NativeMethods.adn_adadelta_add_group(
+                        &index, handle, valuesPointer, gradientsPointer, (ulong)count, group.Options is null ? null : &options),
+                    $"parameters={parameters};gradients={parameters}[].Gradient;options={optionsName}");
+            }
+            CollectionsMarshal.SetCount(_states, _states.Count + count);
+            _groups.Add([.. group.Parameters]);
+            handle.Holds(2 * sizeof(float) * group.Parameters.Sum(parameter => parameter.Value.Count));
+            return (int)index;
+        }
+        finally
+        {
+            Release(held);
         }
     }
 
@@ -509,12 +557,18 @@ public sealed unsafe class AdadeltaOptimizer : IDisposable
 
     private DeviceTensor? ToTensor(TensorHandle tensor) => tensor.IsInvalid ? null : new DeviceTensor(_context, tensor);
 
-    private static nint Hold(TensorHandle tensor, List<TensorHandle> held)
+    // What a caller left out against its type reaches the native side as NULL, which names it.
+    private static nint Hold(DeviceTensor? tensor, List<TensorHandle> held)
     {
+        if (tensor is null)
+        {
+            return 0;
+        }
+        var handle = tensor.Handle;
         var added = false;
-        tensor.DangerousAddRef(ref added);
-        held.Add(tensor);
-        return tensor.DangerousGetHandle();
+        handle.DangerousAddRef(ref added);
+        held.Add(handle);
+        return handle.DangerousGetHandle();
     }
 
     private adn_adadelta_options GetNativeOptions(int group)

@@ -168,11 +168,11 @@ public sealed record ParameterGroup(IReadOnlyList<Parameter> Parameters, Adadelt
 public sealed record AdadeltaState(DeviceTensor SquareAverage, DeviceTensor AccumulatedDelta);
 
 /// <summary>
-/// Gradients of some function by one parameter and its state, for <see cref="AdadeltaOptimizer.Backward"/>; each a tensor of the
+/// Gradients of some function with respect to one parameter and its state, for <see cref="AdadeltaOptimizer.Backward"/>; each a tensor of the
 /// parameter's shape and type.
 /// </summary>
-/// <param name="Parameter">By the parameter: in after the step, out before it.</param>
-/// <param name="Gradient">By the gradient that the step was given: out.</param>
-/// <param name="SquareAverage">By <c>square_avg</c>: in after the step, out before it.</param>
-/// <param name="AccumulatedDelta">By <c>acc_delta</c>: in after the step, out before it.</param>
+/// <param name="Parameter">With respect to the parameter: in after the step, out before it.</param>
+/// <param name="Gradient">With respect to the gradient that the step was given: out.</param>
+/// <param name="SquareAverage">With respect to <c>square_avg</c>: in after the step, out before it.</param>
+/// <param name="AccumulatedDelta">With respect to <c>acc_delta</c>: in after the step, out before it.</param>
 public sealed record AdadeltaCotangent(DeviceTensor Parameter, DeviceTensor Gradient, DeviceTensor SquareAverage, DeviceTensor AccumulatedDelta);

@@ -7,9 +7,17 @@ namespace Adadelta.Native;
 /// One device and its threads: what tensors, networks and optimizers are made on. Those keep the native context alive, so
 /// the objects may be disposed in any order.
 /// </summary>
-/// <remarks>One object must not be used by two threads at once; different objects may.</remarks>
+/// <remarks>
+/// A context may be used by several threads at once; on the CPU their work takes turns on its threads. What is made on it may be
+/// used by one thread at a time, each on its own: see <see cref="Network"/>, <see cref="AdadeltaOptimizer"/> and
+/// <see cref="DeviceTensor"/>.
+/// </remarks>
 public sealed unsafe class ComputeContext : IDisposable
 {
+    private const string OptionNames =
+        "options.device_type=device.Type;options.device_index=device.Index;options.thread_count=threads;" +
+        "options.instruction_set=instructionSet;options.cuda_stream_external=cuda.ExternalStream";
+
     private readonly ContextHandle _handle;
     private readonly Device _device;
     private readonly string _deviceName;
@@ -74,7 +82,11 @@ public sealed unsafe class ComputeContext : IDisposable
 
     /// <summary>Makes a context.</summary>
     /// <param name="device">The device; the default takes CUDA where it works and the CPU elsewhere.</param>
-    /// <param name="threads">CPU threads, 0 to 256; 0 takes one for each core that this process may use.</param>
+    /// <param name="threads">
+    /// CPU threads, 0 to 256; 0 takes one for each processor that this process may use, as
+    /// <see cref="Environment.ProcessorCount"/> counts them: affinity, the container's quota and <c>DOTNET_PROCESSOR_COUNT</c> are
+    /// obeyed. More threads than processors make every step slower.
+    /// </param>
     /// <param name="instructionSet">CPU instruction set; the default takes the best there is.</param>
     /// <param name="cuda">How a CUDA device computes; null for the defaults.</param>
     /// <returns>The context, which the caller disposes.</returns>
@@ -99,10 +111,35 @@ public sealed unsafe class ComputeContext : IDisposable
             options.cuda_search = cuda.SearchAlgorithms ? 1 : 0;
             options.cuda_own_kernels = cuda.OwnKernelsOnly ? 1 : 0;
             options.cuda_no_graph = cuda.NoGraph ? 1 : 0;
-            options.cuda_workspace_limit = Require.AtLeast(0, cuda.WorkspaceLimit, nameof(cuda.WorkspaceLimit));
+            options.cuda_workspace_limit = Require.AtLeast(0, cuda.WorkspaceLimit, "cuda.WorkspaceLimit");
             options.cuda_stream_external = cuda.ExternalStream;
         }
-        Status.ThrowIfFailed(NativeMethods.adn_context_create(out var handle, &options));
+        var context = Create(options);
+        // The native default knows the process's cores, the runtime also what the user told it (DOTNET_PROCESSOR_COUNT).
+        if (threads == 0 && context._device.Type == DeviceType.Cpu && context._threadCount > Environment.ProcessorCount)
+        {
+            context.Dispose();
+            options.thread_count = (uint)Environment.ProcessorCount;
+            context = Create(options);
+        }
+        return context;
+    }
+
+    /// <summary>Waits until the device has done everything given to it so far; at once on the CPU.</summary>
+    /// <exception cref="AdadeltaNativeException">The device failed.</exception>
+    /// <exception cref="ObjectDisposedException">The context is disposed.</exception>
+    public void Synchronize() => Status.ThrowIfFailed(NativeMethods.adn_context_synchronize(Handle));
+
+    /// <summary>Lets go of the device. What was made on the context goes on working.</summary>
+    public void Dispose() => _handle.Dispose();
+
+    private static ComputeContext Create(in adn_context_options options)
+    {
+        ContextHandle handle;
+        fixed (adn_context_options* pointer = &options)
+        {
+            Status.ThrowIfFailed(NativeMethods.adn_context_create(out handle, pointer), OptionNames);
+        }
         try
         {
             return new ComputeContext(handle);
@@ -113,14 +150,6 @@ public sealed unsafe class ComputeContext : IDisposable
             throw;
         }
     }
-
-    /// <summary>Waits until the device has done everything given to it so far; at once on the CPU.</summary>
-    /// <exception cref="AdadeltaNativeException">The device failed.</exception>
-    /// <exception cref="ObjectDisposedException">The context is disposed.</exception>
-    public void Synchronize() => Status.ThrowIfFailed(NativeMethods.adn_context_synchronize(Handle));
-
-    /// <summary>Lets go of the device. What was made on the context goes on working.</summary>
-    public void Dispose() => _handle.Dispose();
 
     private static adn_context_info GetInfo(ContextHandle handle)
     {

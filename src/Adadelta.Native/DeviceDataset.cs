@@ -3,12 +3,15 @@ using Adadelta.Native.Interop;
 namespace Adadelta.Native;
 
 /// <summary>
-/// Labelled images where the device reads them, as bytes: a batch is then named by places in the set, and its images need not
+/// Labelled images where the device reads them, as bytes: a batch is then named by indices into the set, and its images need not
 /// travel. A network takes a byte as <c>byte / 255f</c>.
 /// </summary>
-/// <remarks>One object must not be used by two threads at once; different objects may.</remarks>
+/// <remarks>A data set never changes, so that several threads may use it at once, each with a network of its own.</remarks>
 public sealed unsafe class DeviceDataset : IDisposable
 {
+    private const string ArgumentNames =
+        "pixel_count=pixels.Length;count=labels.Length;shape[0]=shape.Channels;shape[1]=shape.Height;shape[2]=shape.Width";
+
     private readonly DatasetHandle _handle;
 
     /// <summary>Copies images and labels to a context's device.</summary>
@@ -26,8 +29,10 @@ public sealed unsafe class DeviceDataset : IDisposable
         SetExtents(extents, shape);
         fixed (byte* pixelsPointer = pixels, labelsPointer = labels)
         {
-            Status.ThrowIfFailed(NativeMethods.adn_dataset_create(
-                out _handle, context.Handle, pixelsPointer, (ulong)pixels.Length, labelsPointer, (ulong)labels.Length, extents));
+            Status.ThrowIfFailed(
+                NativeMethods.adn_dataset_create(
+                    out _handle, context.Handle, pixelsPointer, (ulong)pixels.Length, labelsPointer, (ulong)labels.Length, extents),
+                ArgumentNames);
         }
         Count = labels.Length;
         Shape = shape;
@@ -68,9 +73,11 @@ public sealed unsafe class DeviceDataset : IDisposable
         {
             fixed (byte* labelsPointer = labels)
             {
-                Status.ThrowIfFailed(NativeMethods.adn_dataset_create_external(
-                    out handle, context.Handle, (byte*)Pin.Address(pin), (ulong)pixels.Length, labelsPointer, (ulong)labels.Length,
-                    extents));
+                Status.ThrowIfFailed(
+                    NativeMethods.adn_dataset_create_external(
+                        out handle, context.Handle, (byte*)Pin.Address(pin), (ulong)pixels.Length, labelsPointer,
+                        (ulong)labels.Length, extents),
+                    ArgumentNames);
             }
         }
         catch

@@ -9,8 +9,17 @@ namespace Adadelta.Native;
 public readonly record struct ImageShape(int Channels, int Height, int Width)
 {
     /// <summary>Number of elements of one image.</summary>
-    /// <exception cref="OverflowException">It is larger than <see cref="int.MaxValue"/>.</exception>
-    public int Count => checked(Channels * Height * Width);
+    /// <exception cref="InvalidOperationException">It is not within 0 to <see cref="int.MaxValue"/>.</exception>
+    public int Count
+    {
+        get
+        {
+            var count = (Int128)Channels * Height * Width;
+            return count >= 0 && count <= int.MaxValue
+                ? (int)count
+                : throw new InvalidOperationException($"Count of {this}: {count}, expected 0 <= Count <= {int.MaxValue}");
+        }
+    }
 
     /// <summary>The shape as the error messages write it, e.g. <c>1x28x28</c>.</summary>
     /// <returns>The text.</returns>

@@ -33,6 +33,11 @@ public static unsafe class NativeLibraryInfo
     public static string BackendReason(string backend)
     {
         ArgumentNullException.ThrowIfNull(backend);
+        if (backend.Contains('\0', StringComparison.Ordinal))
+        {
+            // The native side would see such a name cut short.
+            throw new ArgumentException("backend: a name with a null character, expected \"cpu\" or \"cuda\"", nameof(backend));
+        }
         var name = Marshal.StringToCoTaskMemUTF8(backend);
         try
         {

@@ -8,8 +8,18 @@ namespace Adadelta.Native;
 /// allocate nothing. Made by <see cref="NetworkBuilder"/>.
 /// </summary>
 /// <remarks>
+/// <para>
 /// Spans are used only until the call returns. What fails has changed nothing. The same seed and inputs give the same bits
-/// whatever the number of threads. One object must not be used by two threads at once; different objects may.
+/// whatever the number of threads.
+/// </para>
+/// <para>
+/// A network, the tensors of its <see cref="Parameters"/> and every optimizer that was given one of them count as one object:
+/// while a thread runs a call on one of these, a call on another thread gives an <see cref="InvalidOperationException"/> and
+/// changes nothing. Different networks may be used by different threads, also on one context. A copy for another thread is made
+/// by <see cref="CreateInference"/> or <see cref="Clone"/> and renewed by <see cref="CopyParametersFrom"/>; these wait for the call
+/// that runs. Properties that never change, and <see cref="Step"/>, may be read by any thread, and the network may be disposed by
+/// any: a call that runs is finished first.
+/// </para>
 /// </remarks>
 public sealed unsafe class Network : IDisposable
 {
@@ -24,13 +34,15 @@ public sealed unsafe class Network : IDisposable
     private readonly long _memoryBytes;
     private readonly Reduction _reduction;
     private readonly ulong _seed;
+    private readonly bool _isInference;
     private readonly List<LayerInfo> _layers = [];
     private readonly List<Parameter> _parameters = [];
 
-    internal Network(ComputeContext context, NetworkHandle handle, ulong seed)
+    internal Network(ComputeContext context, NetworkHandle handle, ulong seed, bool isInference)
     {
         _context = context;
         _seed = seed;
+        _isInference = isInference;
         _handle = handle;
         try
         {
@@ -38,9 +50,8 @@ public sealed unsafe class Network : IDisposable
             info.struct_size = (uint)sizeof(adn_network_info);
             Status.ThrowIfFailed(NativeMethods.adn_network_get_info(&info, handle));
             _inputShape = ToImageShape(info.input_shape);
-            _outputCount = checked((int)info.output_count);
-            _maxBatchSize = checked((int)info.max_batch_size);
-            _memoryBytes = checked((long)info.memory_bytes);
+            _maxBatchSize = (int)info.max_batch_size;
+            _memoryBytes = (long)info.memory_bytes;
             _reduction = (Reduction)info.reduction;
             _handle.Holds(_memoryBytes);
             for (ulong i = 0; i < info.layer_count; i++)
@@ -51,6 +62,7 @@ public sealed unsafe class Network : IDisposable
             {
                 _parameters.Add(GetParameter(i));
             }
+            _outputCount = (int)info.output_count;
         }
         catch
         {
@@ -78,6 +90,13 @@ public sealed unsafe class Network : IDisposable
     /// <summary>Seed that the initial weights were drawn from and that dropout draws from.</summary>
     /// <exception cref="ObjectDisposedException">The network is disposed.</exception>
     public ulong Seed => Live()._seed;
+
+    /// <summary>
+    /// Whether the network was made for inference (<see cref="CreateInference"/>): it has no gradients, and runs forward in
+    /// evaluation alone.
+    /// </summary>
+    /// <exception cref="ObjectDisposedException">The network is disposed.</exception>
+    public bool IsInference => Live()._isInference;
 
     /// <summary>Bytes held by parameters, gradients, activations and workspaces.</summary>
     /// <exception cref="ObjectDisposedException">The network is disposed.</exception>
@@ -107,13 +126,57 @@ public sealed unsafe class Network : IDisposable
         {
             ulong step;
             Status.ThrowIfFailed(NativeMethods.adn_network_get_step(&step, Handle));
-            return checked((long)step);
+            return (long)step;
         }
 
-        set => Status.ThrowIfFailed(NativeMethods.adn_network_set_step(Handle, Require.AtLeast(0, value, nameof(Step))));
+        set => Status.ThrowIfFailed(
+            NativeMethods.adn_network_set_step(Handle, Require.AtLeast(0, value, nameof(Step))), "step=Step");
     }
 
     private NetworkHandle Handle => Live()._handle;
+
+    /// <summary>
+    /// Makes a network of the same layers, with the parameters and the step that this one has between two calls, on the same
+    /// context. It shares nothing with this one, so that another thread may use it. A call that runs on this network is waited for.
+    /// </summary>
+    /// <param name="maxBatchSize">Its largest batch, at least 1; null takes that of this network.</param>
+    /// <returns>The copy, which the caller disposes.</returns>
+    /// <exception cref="ArgumentException">The batch size is out of its bounds.</exception>
+    /// <exception cref="ObjectDisposedException">The network is disposed.</exception>
+    /// <exception cref="OutOfMemoryException">There is no memory for it.</exception>
+    public Network Clone(int? maxBatchSize = null) => Copy(maxBatchSize, _isInference);
+
+    /// <summary>
+    /// Makes a copy as <see cref="Clone"/> does, for forward passes in evaluation alone: without the memory that gradients and
+    /// the backward pass take. To serve predictions while this network is trained, give each thread a copy, or let the threads
+    /// take turns on one; <see cref="CopyParametersFrom"/> renews it.
+    /// </summary>
+    /// <param name="maxBatchSize">Its largest batch, at least 1; null takes that of this network.</param>
+    /// <returns>The copy, which the caller disposes.</returns>
+    /// <exception cref="ArgumentException">The batch size is out of its bounds.</exception>
+    /// <exception cref="ObjectDisposedException">The network is disposed.</exception>
+    /// <exception cref="OutOfMemoryException">There is no memory for it.</exception>
+    public Network CreateInference(int? maxBatchSize = null) => Copy(maxBatchSize, isInference: true);
+
+    /// <summary>
+    /// Sets the parameters and the step to those that another network has between two calls, so that they are those of one whole
+    /// step, also while another thread trains it. A call that runs on <paramref name="source"/> is waited for; so is this copy by
+    /// the next call there.
+    /// </summary>
+    /// <param name="source">A network with parameters of the same names and shapes, on whichever context.</param>
+    /// <exception cref="ArgumentException">Its parameters are others; nothing has changed.</exception>
+    /// <exception cref="InvalidOperationException">Another thread is using this network; nothing has changed.</exception>
+    /// <exception cref="ObjectDisposedException">One of the networks is disposed.</exception>
+    public void CopyParametersFrom(Network source)
+    {
+        ArgumentNullException.ThrowIfNull(source);
+        var handle = Handle;
+        if (ReferenceEquals(source, this))
+        {
+            return;
+        }
+        Status.ThrowIfFailed(NativeMethods.adn_network_copy_parameters(handle, source.Handle), "from=source");
+    }
 
     /// <summary>Finds a parameter by its name.</summary>
     /// <param name="name">Its name, e.g. <c>conv1.weight</c>.</param>
@@ -139,6 +202,7 @@ public sealed unsafe class Network : IDisposable
     /// pass may follow.
     /// </param>
     /// <exception cref="ArgumentException">A length does not fit, or the batch is larger than <see cref="MaxBatchSize"/>.</exception>
+    /// <exception cref="InvalidOperationException">Another thread is using the network, or it was made for inference and this is training; nothing has changed.</exception>
     /// <exception cref="ObjectDisposedException">The network is disposed.</exception>
     public void Forward(ReadOnlySpan<float> input, Span<float> output, bool training = false)
     {
@@ -148,21 +212,24 @@ public sealed unsafe class Network : IDisposable
         if (batchSize * image != input.Length)
         {
             throw new ArgumentException(
-                $"input: {input.Length} elements, expected a multiple of {image} ({_inputShape})", nameof(input));
+                $"input.Length: {input.Length}, expected a multiple of {image}, the elements of an image {_inputShape}", nameof(input));
         }
         fixed (float* inputPointer = input, outputPointer = output)
         {
-            Status.ThrowIfFailed(NativeMethods.adn_network_forward(
-                outputPointer, (ulong)output.Length, handle, inputPointer, (ulong)input.Length, (ulong)batchSize, Mode(training)));
+            Status.ThrowIfFailed(
+                NativeMethods.adn_network_forward(
+                    outputPointer, (ulong)output.Length, handle, inputPointer, (ulong)input.Length, (ulong)batchSize, Mode(training)),
+                "batch_size=input (batch size);input_count=input.Length;output_total=output.Length;mode=training");
         }
     }
 
     /// <summary>Forward pass over images of a data set on the device.</summary>
     /// <param name="dataset">The data set, on the network's context; its images have the shape of the network's input.</param>
-    /// <param name="indices">Places in the data set; their number, from 1 to <see cref="MaxBatchSize"/>, is the batch size.</param>
+    /// <param name="indices">Indices into the data set; their number, from 1 to <see cref="MaxBatchSize"/>, is the batch size.</param>
     /// <param name="output">Takes the logits, [batch, <see cref="OutputCount"/>]; empty when they are not wanted.</param>
     /// <param name="training">As in the other overload.</param>
-    /// <exception cref="ArgumentException">A length, a place or the data set does not fit.</exception>
+    /// <exception cref="ArgumentException">A length, an index or the data set does not fit.</exception>
+    /// <exception cref="InvalidOperationException">Another thread is using the network, or it was made for inference and this is training; nothing has changed.</exception>
     /// <exception cref="ObjectDisposedException">The network or the data set is disposed.</exception>
     public void Forward(DeviceDataset dataset, ReadOnlySpan<uint> indices, Span<float> output, bool training = false)
     {
@@ -170,28 +237,33 @@ public sealed unsafe class Network : IDisposable
         fixed (uint* indicesPointer = indices)
         fixed (float* outputPointer = output)
         {
-            Status.ThrowIfFailed(NativeMethods.adn_network_forward_dataset(
-                outputPointer, (ulong)output.Length, Handle, dataset.Handle, indicesPointer, (ulong)indices.Length, Mode(training)));
+            Status.ThrowIfFailed(
+                NativeMethods.adn_network_forward_dataset(
+                    outputPointer, (ulong)output.Length, Handle, dataset.Handle, indicesPointer, (ulong)indices.Length, Mode(training)),
+                "batch_size=indices.Length;output_total=output.Length;mode=training");
         }
     }
 
     /// <summary>Forward pass over images in the device's memory that belong to the host program.</summary>
     /// <param name="input">
-    /// Address of the images, [batch, channels, height, width]: a device pointer on CUDA, any pointer on the CPU. They must be
-    /// there, in the order of the context's stream, until the pass has run.
+    /// Address of the images, [batch, channels, height, width]: a device pointer on CUDA, any on the CPU, aligned to 4
+    /// bytes. They must be there, in the order of the context's stream, until the pass has run.
     /// </param>
     /// <param name="batchSize">Number of images, from 1 to <see cref="MaxBatchSize"/>.</param>
     /// <param name="output">Takes the logits, [batch, <see cref="OutputCount"/>]; empty when they are not wanted.</param>
     /// <param name="training">As in the other overloads.</param>
     /// <exception cref="ArgumentException">A length does not fit, or the address is not the device's.</exception>
+    /// <exception cref="InvalidOperationException">Another thread is using the network, or it was made for inference and this is training; nothing has changed.</exception>
     /// <exception cref="ObjectDisposedException">The network is disposed.</exception>
     public void ForwardExternal(nint input, int batchSize, Span<float> output, bool training = false)
     {
         var handle = Handle;
         fixed (float* outputPointer = output)
         {
-            Status.ThrowIfFailed(NativeMethods.adn_network_forward_external(
-                outputPointer, (ulong)output.Length, handle, (float*)input, InputCount(batchSize), (ulong)batchSize, Mode(training)));
+            Status.ThrowIfFailed(
+                NativeMethods.adn_network_forward_external(
+                    outputPointer, (ulong)output.Length, handle, (float*)input, InputCount(batchSize), (ulong)batchSize, Mode(training)),
+                "input_external=input;external memory=input;output_total=output.Length;mode=training");
         }
     }
 
@@ -206,20 +278,22 @@ public sealed unsafe class Network : IDisposable
         float loss;
         fixed (int* pointer = labels)
         {
-            Status.ThrowIfFailed(NativeMethods.adn_network_loss(&loss, Handle, pointer, (ulong)labels.Length));
+            Status.ThrowIfFailed(
+                NativeMethods.adn_network_loss(&loss, Handle, pointer, (ulong)labels.Length), "label_count=labels.Length");
         }
         return loss;
     }
 
     /// <summary>Backward pass from the last <see cref="Loss"/>. Gradients are overwritten, not added to.</summary>
-    /// <exception cref="InvalidOperationException">There is no forward pass in training, or no loss, to go back from.</exception>
+    /// <exception cref="InvalidOperationException">There was no forward pass in training, or no loss after it.</exception>
     /// <exception cref="ObjectDisposedException">The network is disposed.</exception>
-    public void Backward() => Status.ThrowIfFailed(NativeMethods.adn_network_backward(Handle, null, 0));
+    public void Backward() => Status.ThrowIfFailed(
+        NativeMethods.adn_network_backward(Handle, null, 0), "output_gradient=outputGradient");
 
-    /// <summary>Backward pass from a gradient by the network's output. Gradients are overwritten, not added to.</summary>
+    /// <summary>Backward pass from a gradient with respect to the network's output. Gradients are overwritten, not added to.</summary>
     /// <param name="outputGradient">The gradient, [batch, <see cref="OutputCount"/>].</param>
     /// <exception cref="ArgumentException">Its length does not fit the last forward pass.</exception>
-    /// <exception cref="InvalidOperationException">There is no forward pass in training to go back from.</exception>
+    /// <exception cref="InvalidOperationException">There was no forward pass in training.</exception>
     /// <exception cref="ObjectDisposedException">The network is disposed.</exception>
     public void Backward(ReadOnlySpan<float> outputGradient)
     {
@@ -227,11 +301,14 @@ public sealed unsafe class Network : IDisposable
         // To the native side nothing means "from the loss", which is the other overload.
         if (outputGradient.IsEmpty)
         {
-            throw new ArgumentException($"outputGradient: 0 elements, expected batch * {_outputCount}", nameof(outputGradient));
+            throw new ArgumentException(
+                $"outputGradient.Length: 0, expected the batch size times {_outputCount}", nameof(outputGradient));
         }
         fixed (float* pointer = outputGradient)
         {
-            Status.ThrowIfFailed(NativeMethods.adn_network_backward(handle, pointer, (ulong)outputGradient.Length));
+            Status.ThrowIfFailed(
+                NativeMethods.adn_network_backward(handle, pointer, (ulong)outputGradient.Length),
+                "output_gradient_count=outputGradient.Length");
         }
     }
 
@@ -243,6 +320,7 @@ public sealed unsafe class Network : IDisposable
     /// <param name="labels">The class of each image; their number, from 1 to <see cref="MaxBatchSize"/>, is the batch size.</param>
     /// <returns>The loss before the update, in nats, reduced over the batch as <see cref="Reduction"/> says.</returns>
     /// <exception cref="ArgumentException">A length or a label is out of its bounds, or the contexts differ; nothing has changed.</exception>
+    /// <exception cref="InvalidOperationException">Another thread is using the network or the optimizer, or it was made for inference; nothing has changed.</exception>
     /// <exception cref="ObjectDisposedException">The network or the optimizer is disposed.</exception>
     public float TrainStep(AdadeltaOptimizer optimizer, ReadOnlySpan<float> input, ReadOnlySpan<int> labels)
     {
@@ -251,8 +329,10 @@ public sealed unsafe class Network : IDisposable
         fixed (float* inputPointer = input)
         fixed (int* labelsPointer = labels)
         {
-            Status.ThrowIfFailed(NativeMethods.adn_network_train_step(
-                &loss, Handle, optimizer.Handle, inputPointer, (ulong)input.Length, labelsPointer, (ulong)labels.Length));
+            Status.ThrowIfFailed(
+                NativeMethods.adn_network_train_step(
+                    &loss, Handle, optimizer.Handle, inputPointer, (ulong)input.Length, labelsPointer, (ulong)labels.Length),
+                "batch_size=labels.Length;input_count=input.Length;train_step=TrainStep");
         }
         return loss;
     }
@@ -260,9 +340,10 @@ public sealed unsafe class Network : IDisposable
     /// <summary>One whole training step over images of a data set on the device, with its labels.</summary>
     /// <param name="optimizer">Updates the parameters; it must stand on the network's context.</param>
     /// <param name="dataset">The data set, on the network's context; its images have the shape of the network's input.</param>
-    /// <param name="indices">Places in the data set; their number, from 1 to <see cref="MaxBatchSize"/>, is the batch size.</param>
+    /// <param name="indices">Indices into the data set; their number, from 1 to <see cref="MaxBatchSize"/>, is the batch size.</param>
     /// <returns>The loss before the update, in nats, reduced over the batch as <see cref="Reduction"/> says.</returns>
-    /// <exception cref="ArgumentException">A place, its label or the data set does not fit; nothing has changed.</exception>
+    /// <exception cref="ArgumentException">An index, its label or the data set does not fit; nothing has changed.</exception>
+    /// <exception cref="InvalidOperationException">Another thread is using the network or the optimizer, or it was made for inference; nothing has changed.</exception>
     /// <exception cref="ObjectDisposedException">The network, the optimizer or the data set is disposed.</exception>
     public float TrainStep(AdadeltaOptimizer optimizer, DeviceDataset dataset, ReadOnlySpan<uint> indices)
     {
@@ -277,8 +358,9 @@ public sealed unsafe class Network : IDisposable
     /// </summary>
     /// <param name="optimizer">Updates the parameters; it must stand on the network's context.</param>
     /// <param name="dataset">The data set, on the network's context; its images have the shape of the network's input.</param>
-    /// <param name="indices">Places in the data set; their number, from 1 to <see cref="MaxBatchSize"/>, is the batch size.</param>
-    /// <exception cref="ArgumentException">A place, its label or the data set does not fit; nothing has changed.</exception>
+    /// <param name="indices">Indices into the data set; their number, from 1 to <see cref="MaxBatchSize"/>, is the batch size.</param>
+    /// <exception cref="ArgumentException">An index, its label or the data set does not fit; nothing has changed.</exception>
+    /// <exception cref="InvalidOperationException">Another thread is using the network or the optimizer, or it was made for inference; nothing has changed.</exception>
     /// <exception cref="ObjectDisposedException">The network, the optimizer or the data set is disposed.</exception>
     public void QueueTrainStep(AdadeltaOptimizer optimizer, DeviceDataset dataset, ReadOnlySpan<uint> indices) =>
         TrainStep(null, optimizer, dataset, indices);
@@ -289,6 +371,7 @@ public sealed unsafe class Network : IDisposable
     /// <param name="labels">The class of each image; their number, from 1 to <see cref="MaxBatchSize"/>, is the batch size.</param>
     /// <returns>The loss before the update, in nats, reduced over the batch as <see cref="Reduction"/> says.</returns>
     /// <exception cref="ArgumentException">A length or a label is out of its bounds, or the address is not the device's.</exception>
+    /// <exception cref="InvalidOperationException">Another thread is using the network or the optimizer, or it was made for inference; nothing has changed.</exception>
     /// <exception cref="ObjectDisposedException">The network or the optimizer is disposed.</exception>
     public float TrainStepExternal(AdadeltaOptimizer optimizer, nint input, ReadOnlySpan<int> labels)
     {
@@ -296,8 +379,10 @@ public sealed unsafe class Network : IDisposable
         float loss;
         fixed (int* labelsPointer = labels)
         {
-            Status.ThrowIfFailed(NativeMethods.adn_network_train_step_external(
-                &loss, Handle, optimizer.Handle, (float*)input, InputCount(labels.Length), labelsPointer, (ulong)labels.Length));
+            Status.ThrowIfFailed(
+                NativeMethods.adn_network_train_step_external(
+                    &loss, Handle, optimizer.Handle, (float*)input, InputCount(labels.Length), labelsPointer, (ulong)labels.Length),
+                "batch_size=labels.Length;input_external=input;external memory=input;train_step=TrainStepExternal");
         }
         return loss;
     }
@@ -306,16 +391,18 @@ public sealed unsafe class Network : IDisposable
     /// <param name="losses">Takes the losses; as many steps must have been taken, at most <see cref="LossCapacity"/>.</param>
     /// <exception cref="ArgumentException">It is longer.</exception>
     /// <exception cref="AdadeltaNativeException">The device failed.</exception>
+    /// <exception cref="InvalidOperationException">Another thread is using it; nothing has changed.</exception>
     /// <exception cref="ObjectDisposedException">The network is disposed.</exception>
     public void ReadLosses(Span<float> losses)
     {
         fixed (float* pointer = losses)
         {
-            Status.ThrowIfFailed(NativeMethods.adn_network_read_losses(pointer, (ulong)losses.Length, Handle));
+            Status.ThrowIfFailed(
+                NativeMethods.adn_network_read_losses(pointer, (ulong)losses.Length, Handle), "count=losses.Length");
         }
     }
 
-    /// <summary>Reads the loss's gradient by the input of the last backward pass.</summary>
+    /// <summary>Reads the loss's gradient with respect to the input of the last backward pass.</summary>
     /// <param name="destination">Takes the gradient, [batch, channels, height, width].</param>
     /// <exception cref="ArgumentException">Its length does not fit the last batch.</exception>
     /// <exception cref="InvalidOperationException">The network was built without it, or there was no backward pass.</exception>
@@ -324,12 +411,14 @@ public sealed unsafe class Network : IDisposable
     {
         fixed (float* pointer = destination)
         {
-            Status.ThrowIfFailed(NativeMethods.adn_network_read_input_gradient(pointer, (ulong)destination.Length, Handle));
+            Status.ThrowIfFailed(
+                NativeMethods.adn_network_read_input_gradient(pointer, (ulong)destination.Length, Handle),
+                "count=destination.Length;options.input_gradient=inputGradient");
         }
     }
 
     /// <summary>Reads a layer's output in the last forward pass.</summary>
-    /// <param name="layer">Its place in <see cref="Layers"/>.</param>
+    /// <param name="layer">Its index in <see cref="Layers"/>.</param>
     /// <param name="destination">Takes the output, [batch, channels, height, width] of its <see cref="LayerInfo.OutputShape"/>.</param>
     /// <exception cref="ArgumentException">There is no such layer, or the length does not fit the last batch.</exception>
     /// <exception cref="InvalidOperationException">There was no forward pass.</exception>
@@ -341,8 +430,9 @@ public sealed unsafe class Network : IDisposable
         Require.InRange(layer, _layers.Count);
         fixed (float* pointer = destination)
         {
-            Status.ThrowIfFailed(NativeMethods.adn_network_read_activation(
-                pointer, (ulong)destination.Length, handle, (ulong)layer));
+            Status.ThrowIfFailed(
+                NativeMethods.adn_network_read_activation(pointer, (ulong)destination.Length, handle, (ulong)layer),
+                "count=destination.Length");
         }
     }
 
@@ -351,9 +441,19 @@ public sealed unsafe class Network : IDisposable
     {
         foreach (var parameter in _parameters)
         {
-            parameter.Dispose();
+            parameter.Close();
         }
         _handle.Dispose();
+    }
+
+    private Network Copy(int? maxBatchSize, bool isInference)
+    {
+        var live = Live();
+        var batch = maxBatchSize is { } size ? Require.AtLeast(1, size, nameof(maxBatchSize)) : 0;
+        Status.ThrowIfFailed(
+            NativeMethods.adn_network_clone(out var handle, live._handle, batch, isInference ? 1 : 0),
+            "max_batch_size=maxBatchSize;options.max_batch_size=maxBatchSize");
+        return new Network(live._context, handle, live._seed, isInference);
     }
 
     private static int Mode(bool training) => training ? NativeMethods.ADN_MODE_TRAIN : NativeMethods.ADN_MODE_EVALUATE;
@@ -366,30 +466,37 @@ public sealed unsafe class Network : IDisposable
         ArgumentNullException.ThrowIfNull(dataset);
         fixed (uint* pointer = indices)
         {
-            Status.ThrowIfFailed(NativeMethods.adn_network_train_step_dataset(
-                loss, Handle, optimizer.Handle, dataset.Handle, pointer, (ulong)indices.Length));
+            Status.ThrowIfFailed(
+                NativeMethods.adn_network_train_step_dataset(
+                    loss, Handle, optimizer.Handle, dataset.Handle, pointer, (ulong)indices.Length),
+                "batch_size=indices.Length;labels=indices[] (label);train_step=TrainStep");
         }
     }
 
-    private static ImageShape ToImageShape(ulong* extents) =>
-        new(checked((int)extents[0]), checked((int)extents[1]), checked((int)extents[2]));
+    private static ImageShape ToImageShape(ulong* extents) => new((int)extents[0], (int)extents[1], (int)extents[2]);
 
     private LayerInfo GetLayer(ulong index)
     {
         adn_layer_info info = default;
         info.struct_size = (uint)sizeof(adn_layer_info);
         Status.ThrowIfFailed(NativeMethods.adn_network_get_layer(&info, _handle, index));
+        var name = Marshal.PtrToStringUTF8((nint)info.name) ?? "";
+        Require.Elements(
+            (UInt128)info.output_shape[0] * info.output_shape[1] * info.output_shape[2], name,
+            $"layer {name} ({(LayerKind)info.kind}): output");
         return new LayerInfo(
-            Marshal.PtrToStringUTF8((nint)info.name) ?? "", (LayerKind)info.kind, ToImageShape(info.output_shape),
-            checked((long)info.parameter_elements), info.has_activation != 0);
+            name, (LayerKind)info.kind, ToImageShape(info.output_shape), (long)info.parameter_elements, info.has_activation != 0);
     }
 
     private Parameter GetParameter(ulong index)
     {
         byte* name;
         Status.ThrowIfFailed(NativeMethods.adn_network_get_parameter(out var value, out var gradient, &name, _handle, index));
-        return new Parameter(
-            Marshal.PtrToStringUTF8((nint)name) ?? "", new DeviceTensor(_context, value), new DeviceTensor(_context, gradient));
+        var text = Marshal.PtrToStringUTF8((nint)name) ?? "";
+        var tensor = new DeviceTensor(_context, value, owned: true);
+        return gradient.IsInvalid
+            ? new Parameter(text, tensor)
+            : new Parameter(text, tensor, new DeviceTensor(_context, gradient, owned: true));
     }
 
     private Network Live()

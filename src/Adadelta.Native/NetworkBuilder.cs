@@ -24,6 +24,8 @@ public enum Reduction
 /// </remarks>
 public sealed unsafe class NetworkBuilder
 {
+    private const string InputName = "channels, height, width";
+
     private readonly List<Layer> _layers = [];
     private readonly int _channels;
     private readonly int _height;
@@ -112,23 +114,28 @@ public sealed unsafe class NetworkBuilder
         Add(new Layer(LayerKind.Dropout, name) { Probability = probability });
 
     /// <summary>
-    /// Plans the network: activations, gradients and workspaces get their places now, and forward, backward and step allocate
+    /// Plans the network: activations, gradients and workspaces get their memory now, and forward, backward and step allocate
     /// nothing afterwards. Weights and biases start as PyTorch's do, uniform in ±1/sqrt(fan_in), drawn from the seed.
     /// </summary>
     /// <param name="context">The context it is made on.</param>
     /// <param name="seed">Of the initial weights and of dropout.</param>
     /// <param name="maxBatchSize">Largest batch, at least 1; smaller batches need no new plan.</param>
     /// <param name="reduction">How the loss of a batch is made from those of its images.</param>
-    /// <param name="inputGradient">Whether backward also computes the loss's gradient by the input.</param>
+    /// <param name="inputGradient">Whether backward also computes the loss's gradient with respect to the input.</param>
+    /// <param name="inference">
+    /// Whether the network runs forward in evaluation alone, without memory for gradients; not together with
+    /// <paramref name="inputGradient"/>.
+    /// </param>
     /// <returns>The network, which the caller disposes.</returns>
     /// <exception cref="ArgumentException">A layer does not fit the shape before it, or an argument is out of its bounds.</exception>
     /// <exception cref="ObjectDisposedException">The context is disposed.</exception>
     /// <exception cref="OutOfMemoryException">There is no memory for it.</exception>
     public Network Build(
         ComputeContext context, ulong seed = 0, int maxBatchSize = 64, Reduction reduction = Reduction.Mean,
-        bool inputGradient = false)
+        bool inputGradient = false, bool inference = false)
     {
         ArgumentNullException.ThrowIfNull(context);
+        Require.Elements((UInt128)(uint)_channels * (uint)_height * (uint)_width, InputName, InputName);
         adn_network_options options;
         Status.ThrowIfFailed(NativeMethods.adn_network_options_init(&options, (uint)sizeof(adn_network_options)));
         options.reduction = (int)reduction;
@@ -138,6 +145,7 @@ public sealed unsafe class NetworkBuilder
         options.max_batch_size = Require.AtLeast(1, maxBatchSize);
         options.seed = seed;
         options.input_gradient = inputGradient ? 1 : 0;
+        options.inference = inference ? 1 : 0;
 
         var layers = new adn_layer[_layers.Count];
         try
@@ -148,9 +156,12 @@ public sealed unsafe class NetworkBuilder
             }
             fixed (adn_layer* pointer = layers)
             {
-                Status.ThrowIfFailed(NativeMethods.adn_network_create(
-                    out var handle, context.Handle, pointer, (ulong)layers.Length, &options));
-                return new Network(context, handle, seed);
+                Status.ThrowIfFailed(
+                    NativeMethods.adn_network_create(
+                        out var handle, context.Handle, pointer, (ulong)layers.Length, &options),
+                    $"options.input_shape={InputName};options.max_batch_size=maxBatchSize;options.reduction=reduction;" +
+                    "options.input_gradient=inputGradient;options.inference=inference;layer_count=layers");
+                return new Network(context, handle, seed, inference);
             }
         }
         finally
@@ -196,7 +207,9 @@ public sealed unsafe class NetworkBuilder
             // The native side would see such a name cut short.
             if (name is not null && name.Contains('\0', StringComparison.Ordinal))
             {
-                throw new ArgumentException($"name: \"{name.Replace("\0", "\\0", StringComparison.Ordinal)}\", expected 1 to 63 of [A-Za-z0-9_-.]", nameof(name));
+                throw new ArgumentException(
+                    $"name: \"{name.Replace("\0", "\\0", StringComparison.Ordinal)}\", expected 1 to 63 characters of [A-Za-z0-9_-.]",
+                    nameof(name));
             }
             Kind = kind;
             _name = name;

@@ -6,6 +6,8 @@ namespace Adadelta.Native;
 /// </summary>
 public sealed class Parameter
 {
+    private readonly DeviceTensor? _gradient;
+
     /// <summary>Pairs two tensors, so that an <see cref="AdadeltaOptimizer"/> can train them without a network.</summary>
     /// <param name="name">A name, for the reader.</param>
     /// <param name="value">What is trained. It stays the caller's.</param>
@@ -17,7 +19,14 @@ public sealed class Parameter
         ArgumentNullException.ThrowIfNull(gradient);
         Name = name;
         Value = value;
-        Gradient = gradient;
+        _gradient = gradient;
+    }
+
+    // Of a network for inference, which has no gradients.
+    internal Parameter(string name, DeviceTensor value)
+    {
+        Name = name;
+        Value = value;
     }
 
     /// <summary>Its name, as in PyTorch: <c>conv1.weight</c>, <c>conv1.bias</c>.</summary>
@@ -26,12 +35,16 @@ public sealed class Parameter
     /// <summary>What is trained. Shapes are PyTorch's: Conv2d [out, in, kernel height, kernel width], Linear [out, in], bias [out].</summary>
     public DeviceTensor Value { get; }
 
-    /// <summary>The loss's gradient by <see cref="Value"/> after the last backward pass, of the same shape.</summary>
-    public DeviceTensor Gradient { get; }
+    /// <summary>The loss's gradient with respect to <see cref="Value"/> after the last backward pass, of the same shape.</summary>
+    /// <exception cref="InvalidOperationException">The parameter belongs to a network for inference, which has no gradients.</exception>
+    public DeviceTensor Gradient => _gradient ?? throw new InvalidOperationException(
+        $"Gradient: {Name} belongs to a network for inference, which has no gradients; train the network that it is a copy of");
 
-    internal void Dispose()
+    internal bool HasGradient => _gradient is not null;
+
+    internal void Close()
     {
-        Value.Dispose();
-        Gradient.Dispose();
+        Value.Close();
+        _gradient?.Close();
     }
 }

@@ -4,17 +4,17 @@ namespace Adadelta.Native;
 
 /// <summary>
 /// Random numbers without a state: Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011). The
-/// 32-bit word at a place depends on seed, stream and place alone, so that every device, thread count and resumed run
+/// 32-bit word at an index depends on seed, stream and index alone, so that every device, thread count and resumed run
 /// draws the same ones.
 /// </summary>
 public static unsafe class Philox
 {
     /// <summary>Writes words of a sequence.</summary>
-    /// <param name="bits">Takes the words at places <paramref name="offset"/>, <paramref name="offset"/> + 1, …</param>
+    /// <param name="bits">Takes the words at the indices <paramref name="offset"/>, <paramref name="offset"/> + 1, …</param>
     /// <param name="seed">The seed.</param>
     /// <param name="stream">Which sequence of that seed.</param>
-    /// <param name="offset">Place of the first word.</param>
-    /// <exception cref="ArgumentException">The last place would be beyond 2^64 - 1.</exception>
+    /// <param name="offset">Index of the first word.</param>
+    /// <exception cref="ArgumentException">The last index would be beyond 2^64 - 1.</exception>
     public static void Bits(Span<uint> bits, ulong seed, ulong stream, ulong offset = 0)
     {
         fixed (uint* pointer = bits)

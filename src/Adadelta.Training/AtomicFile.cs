@@ -123,6 +123,11 @@ public static partial class AtomicFile
         {
             throw new IOException($"{path}: {what}: {error.Message}", error);
         }
+        catch (ArgumentOutOfRangeException error) when (error.ParamName == "value")
+        {
+            // What the runtime makes of EFBIG: more than the file system or a limit of the process lets a file have.
+            throw new IOException($"{path}: {what}: too large for the file system or the process's limit", error);
+        }
     }
 
     private static void TryDelete(string? temporary)

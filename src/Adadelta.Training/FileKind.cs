@@ -10,6 +10,8 @@ internal static class FileKind
 
     public const string Gzip = "gzip-compressed data";
 
+    public const string Json = "JSON text";
+
     public const string SafeTensors = "a safetensors file";
 
     private const string Safe = "save the weights with safetensors.torch.save_file";
@@ -72,6 +74,6 @@ internal static class FileKind
                 ? "a web page (a server or a network's log-in page answered in place of the file)"
                 : "an XML document (a server may have answered with an error in place of the file)";
         }
-        return text.StartsWith('{') || text.StartsWith('[') ? "JSON text" : null;
+        return text.StartsWith('{') || text.StartsWith('[') ? Json : null;
     }
 }

@@ -14,7 +14,7 @@ namespace Adadelta.Training;
 internal sealed record TensorSource(
     string Name, string Type, long[] Shape, long ByteCount, TensorSource.Copier CopyTo, TensorValues Values)
 {
-    public const int PieceBytes = 1 << 30;
+    public const int PieceBytes = 1 << 24;
 
     public delegate void Copier(long offset, Span<byte> bytes);
 
@@ -139,20 +139,5 @@ internal static class TensorValueCheck
         string Text(double value, int index, int elementBytes, int partBytes) => string.Create(
             CultureInfo.InvariantCulture,
             $"is {value} at element {(offset + (long)index * partBytes) / elementBytes}, expected finite numbers{(least == 0 ? " >= 0" : "")}");
-    }
-}
-
-internal static class TensorPieces
-{
-    public static void ReadBytes(this DeviceTensor tensor, Span<byte> destination, long byteOffset)
-    {
-        Require.That(byteOffset == 0, nameof(byteOffset), byteOffset, "0");
-        tensor.ReadBytes(destination);
-    }
-
-    public static void WriteBytes(this DeviceTensor tensor, ReadOnlySpan<byte> source, long byteOffset)
-    {
-        Require.That(byteOffset == 0, nameof(byteOffset), byteOffset, "0");
-        tensor.WriteBytes(source);
     }
 }

@@ -85,7 +85,7 @@ internal sealed class AdadeltaFeatureTests
         Assert.That(optimizer.ParameterCount, Is.EqualTo(1));
 
         static NUnit.Framework.Constraints.IResolveConstraint Refused() =>
-            Throws.ArgumentException.With.Message.Contains("options.rho: 1.1, expected 0 <= rho <= 1");
+            Throws.InstanceOf<ArgumentException>().With.Message.Contains("Rho: 1.1, expected 0 <= Rho <= 1");
     }
 
     // torch's test_foreach_matches_forloop: 7 steps, gradients that come and go, and a layer that never has one.
@@ -179,7 +179,7 @@ internal sealed class AdadeltaFeatureTests
         Assert.That(tensor.P, Is.EqualTo(number.P));
         using var two = DeviceTensor.Zeros(_context, ElementType.Float64, 2);
         Assert.That(
-            () => first.SetLearningRateTensor(two), Throws.ArgumentException.With.Message.Contains("lr: shape [2], expected one element"));
+            () => first.SetLearningRateTensor(two), Throws.InstanceOf<ArgumentException>().With.Message.Contains("learningRate: shape [2], expected one element"));
     }
 
     [Test]
@@ -301,10 +301,10 @@ internal sealed class AdadeltaFeatureTests
             Assert.That(new Span<float>(data, 10).ToArray(), Is.All.LessThan(0f));
             Assert.That(
                 () => DeviceTensor.FromPointer(_context, (nint)data + 1, ElementType.Float32, 10),
-                Throws.ArgumentException.With.Message.Contains("data"));
+                Throws.InstanceOf<ArgumentException>().With.Message.Contains("data"));
             Assert.That(
                 () => new AdadeltaOptimizer([new Parameter("p", value, value)]),
-                Throws.ArgumentException.With.Message.Contains("gradients[0]: the memory of its parameter"));
+                Throws.InstanceOf<ArgumentException>().With.Message.Contains("parameters[0].Gradient: the memory of its parameter"));
         }
         finally
         {
@@ -360,10 +360,10 @@ internal sealed class AdadeltaFeatureTests
         expected.AssertEqual(pair.P, optimizer);
         Assert.That(pair.G, Is.All.Zero);
         Assert.That(
-            () => optimizer.PassOptions = new() { ClipNorm = -1 }, Throws.ArgumentException.With.Message.Contains("options.clip_norm: -1"));
+            () => optimizer.PassOptions = new() { ClipNorm = -1 }, Throws.InstanceOf<ArgumentException>().With.Message.Contains("PassOptions.ClipNorm: -1"));
         Assert.That(
             () => optimizer.PassOptions = new() { GradientScale = 0 },
-            Throws.ArgumentException.With.Message.Contains("options.gradient_scale: 0"));
+            Throws.InstanceOf<ArgumentException>().With.Message.Contains("PassOptions.GradientScale: 0"));
         Assert.That(optimizer.PassOptions, Is.EqualTo(pass));
     }
 
@@ -406,7 +406,7 @@ internal sealed class AdadeltaFeatureTests
         Assert.That(pair.P[1], Is.EqualTo(3), "the first step of PyTorch's own is 0 with an eps of 0");
         Assert.That(
             () => optimizer.SetOptions(new() { Eps = 0, ZeroEps = ZeroEps.Refuse }),
-            Throws.ArgumentException.With.Message.Contains("options.eps: 0, expected eps > 0"));
+            Throws.InstanceOf<ArgumentException>().With.Message.Contains("options.Eps: 0, expected Eps > 0"));
     }
 
     // ---- Derivatives ----

@@ -14,12 +14,12 @@ internal sealed class AdadeltaOptimizerTests(string device)
         {
             foreach (var bad in new[] { double.NaN, double.PositiveInfinity, double.NegativeInfinity, -1e-9 })
             {
-                yield return new(new AdadeltaOptions { LearningRate = bad }, "options.lr: ");
-                yield return new(new AdadeltaOptions { Rho = bad }, "options.rho: ");
-                yield return new(new AdadeltaOptions { Eps = bad }, "options.eps: ");
-                yield return new(new AdadeltaOptions { WeightDecay = bad }, "options.weight_decay: ");
+                yield return new(new AdadeltaOptions { LearningRate = bad }, ".LearningRate: ");
+                yield return new(new AdadeltaOptions { Rho = bad }, ".Rho: ");
+                yield return new(new AdadeltaOptions { Eps = bad }, ".Eps: ");
+                yield return new(new AdadeltaOptions { WeightDecay = bad }, ".WeightDecay: ");
             }
-            yield return new(new AdadeltaOptions { Rho = 1.1 }, "options.rho: 1.1, expected 0 <= rho <= 1");
+            yield return new(new AdadeltaOptions { Rho = 1.1 }, ".Rho: 1.1, expected 0 <= Rho <= 1");
         }
     }
 
@@ -66,7 +66,7 @@ internal sealed class AdadeltaOptimizerTests(string device)
         Assert.That(optimizer.GroupCount, Is.EqualTo(1));
 
         NUnit.Framework.Constraints.IResolveConstraint Refused() =>
-            Throws.ArgumentException.With.Message.Contains(message).And.Message.Contains("expected");
+            Throws.InstanceOf<ArgumentException>().With.Message.Contains(message).And.Message.Contains("expected");
     }
 
     [Test]
@@ -144,7 +144,7 @@ internal sealed class AdadeltaOptimizerTests(string device)
         Assert.That(optimizer.GetOptions(0), Is.EqualTo(new AdadeltaOptions { LearningRate = 0.25 }));
         Assert.That(optimizer.GetOptions(1), Is.EqualTo(new AdadeltaOptions { LearningRate = 0.25, Rho = 0.7 }));
         Assert.That(
-            () => optimizer.LearningRate = double.NaN, Throws.ArgumentException.With.Message.StartsWith("lr: nan, expected 0 <= lr"));
+            () => optimizer.LearningRate = double.NaN, Throws.InstanceOf<ArgumentException>().With.Message.StartsWith("LearningRate: NaN, expected 0 <= LearningRate"));
         Assert.That(optimizer.GetOptions(1).LearningRate, Is.EqualTo(0.25));
         optimizer.SetLearningRate(0.125, 1);
         Assert.That(optimizer.GetLearningRate(), Is.EqualTo(0.25));
@@ -221,7 +221,7 @@ internal sealed class AdadeltaOptimizerTests(string device)
         Assert.That(() => new AdadeltaOptimizer(Array.Empty<ParameterGroup>()), Refused("groups: 0, expected at least 1"));
         Assert.That(() => new AdadeltaOptimizer([pair.Parameter, pair.Parameter]), Refused("parameters[1]: already parameter 0"));
         Assert.That(() => new AdadeltaOptimizer(new[] { other.Parameter, null! }), Refused("parameters[1]: null"));
-        Assert.That(() => optimizer.AddGroup(new([pair.Parameter])), Refused("parameters[0]: already parameter 0"));
+        Assert.That(() => optimizer.AddGroup(new([pair.Parameter])), Refused("group.Parameters[0]: already parameter 0"));
         Assert.That(() => optimizer.AddGroup(null!), Throws.ArgumentNullException);
         Assert.That(() => optimizer.SetOptions(null!), Throws.ArgumentNullException);
         Assert.That(() => optimizer.GetOptions(1), Refused("group: 1, expected 0 <= group < 1"));
@@ -232,7 +232,7 @@ internal sealed class AdadeltaOptimizerTests(string device)
         using var wide = new DeviceTensor(_context, 4);
         Assert.That(
             () => new AdadeltaOptimizer([new Parameter("p", pair.Value, wide)]),
-            Refused("gradients[0]: shape [4], expected [3]"));
+            Refused("parameters[0].Gradient: shape [4], expected [3]"));
         Assert.That(() => new Parameter(null!, wide, wide), Throws.ArgumentNullException);
         Assert.That(() => new Parameter("p", null!, wide), Throws.ArgumentNullException);
         Assert.That(() => new Parameter("p", wide, null!), Throws.ArgumentNullException);
@@ -248,10 +248,10 @@ internal sealed class AdadeltaOptimizerTests(string device)
         using Pair here = new(_context, 3), there = new(other, 3);
         Assert.That(
             () => new AdadeltaOptimizer([here.Parameter, there.Parameter]),
-            Throws.ArgumentException.With.Message.Contains("parameters[1]: made from another context"));
+            Throws.InstanceOf<ArgumentException>().With.Message.Contains("parameters[1]: made from another context"));
         Assert.That(
             () => new AdadeltaOptimizer([new Parameter("p", here.Value, there.Gradient)]),
-            Throws.ArgumentException.With.Message.Contains("gradients[0]: made from another context"));
+            Throws.InstanceOf<ArgumentException>().With.Message.Contains("parameters[0].Gradient: made from another context"));
     }
 
     private sealed class Pair : IDisposable

@@ -37,7 +37,7 @@ internal sealed class ComputeContextTests
     }
 
     [TestCase(-1, "threads: -1, expected 0 <= threads")]
-    [TestCase(257, "thread_count: 257, expected 0 <= thread_count <= 256")]
+    [TestCase(257, "threads: 257, expected 0 <= threads <= 256")]
     public void A_number_of_threads_out_of_bounds_is_refused(int threads, string message) => Assert.That(
         () => ComputeContext.Create(threads: threads), Throws.InstanceOf<ArgumentException>().With.Message.Contains(message));
 
@@ -46,16 +46,16 @@ internal sealed class ComputeContextTests
     {
         Assert.That(
             () => ComputeContext.Create(new Device((DeviceType)7)),
-            Throws.ArgumentException.With.Message.Contains("device_type: 7, expected"));
+            Throws.InstanceOf<ArgumentException>().With.Message.Contains("device.Type: 7, expected"));
         Assert.That(
             () => ComputeContext.Create(new Device(DeviceType.Cpu, -1)),
-            Throws.ArgumentException.With.Message.Contains("device_index: -1, expected"));
+            Throws.InstanceOf<ArgumentException>().With.Message.Contains("device.Index: -1, expected"));
         Assert.That(
             () => ComputeContext.Create(new Device(DeviceType.Cpu, 1)),
-            Throws.ArgumentException.With.Message.Contains("device_index: 1, expected"));
+            Throws.InstanceOf<ArgumentException>().With.Message.Contains("device.Index: 1, expected"));
         Assert.That(
             () => ComputeContext.Create(instructionSet: (InstructionSet)9),
-            Throws.ArgumentException.With.Message.Contains("instruction_set: 9, expected"));
+            Throws.InstanceOf<ArgumentException>().With.Message.Contains("instructionSet: 9, expected"));
     }
 
     [Test]

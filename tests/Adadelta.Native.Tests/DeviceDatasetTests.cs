@@ -53,7 +53,7 @@ internal sealed unsafe class DeviceDatasetTests
         context.Synchronize();
         fromSet.ReadLosses(read.AsSpan(0, 2));
         Assert.That(read[0], Is.EqualTo(losses[2]));
-        Assert.That(() => fromSet.ReadLosses(new float[5]), Throws.ArgumentException.With.Message.Contains("count: 5, expected count <= 4"));
+        Assert.That(() => fromSet.ReadLosses(new float[5]), Throws.InstanceOf<ArgumentException>().With.Message.Contains("losses.Length: 5, expected losses.Length <= 4"));
     }
 
     [TestCase("cpu")]
@@ -104,7 +104,7 @@ internal sealed unsafe class DeviceDatasetTests
 
         Assert.That(
             () => DeviceDataset.FromMemory(context, memory.Memory, [0, 0], s_shape),
-            Throws.ArgumentException.With.Message.Contains("pixel_count: 50, expected 100"));
+            Throws.InstanceOf<ArgumentException>().With.Message.Contains("pixels.Length: 50, expected 100"));
         Assert.That(memory.Pins, Is.Zero);
 
         Forget(context, memory);
@@ -127,23 +127,23 @@ internal sealed unsafe class DeviceDatasetTests
         using var set = new DeviceDataset(context, pixels, labels, s_shape);
         Assert.That(
             () => network.TrainStep(optimizer, set, [3]),
-            Throws.ArgumentException.With.Message.Contains("indices[0]: 3, expected 0 <= index < 3"));
-        Assert.That(() => network.TrainStep(optimizer, set, []), Throws.ArgumentException.With.Message.Contains("batch_size: 0"));
+            Throws.InstanceOf<ArgumentException>().With.Message.Contains("indices[0]: 3, expected 0 <= index < 3"));
+        Assert.That(() => network.TrainStep(optimizer, set, []), Throws.InstanceOf<ArgumentException>().With.Message.Contains("indices.Length: 0"));
         Assert.That(() => network.TrainStep(optimizer, (DeviceDataset)null!, [0]), Throws.ArgumentNullException);
         Assert.That(
             () => new DeviceDataset(context, pixels, labels, new(1, 5, 5)),
-            Throws.ArgumentException.With.Message.Contains("pixel_count: 150, expected 75"));
+            Throws.InstanceOf<ArgumentException>().With.Message.Contains("pixels.Length: 150, expected 75"));
         Assert.That(
             () => new DeviceDataset(context, pixels, labels, new(0, 5, 5)),
             Throws.InstanceOf<ArgumentException>().With.Message.Contains("shape.Channels"));
-        Assert.That(() => new DeviceDataset(context, [], [], s_shape), Throws.ArgumentException.With.Message.Contains("count: 0"));
+        Assert.That(() => new DeviceDataset(context, [], [], s_shape), Throws.InstanceOf<ArgumentException>().With.Message.Contains("labels.Length: 0"));
         Assert.That(() => DeviceDataset.FromMemory(null!, pixels, labels, s_shape), Throws.ArgumentNullException);
         Assert.That(
             () => DeviceDataset.FromMemory(context, pixels, labels, new(2, 5, -1)),
             Throws.InstanceOf<ArgumentException>().With.Message.Contains("shape.Width: -1"));
         Assert.That(
             () => DeviceDataset.FromMemory(context, ReadOnlyMemory<byte>.Empty, [], s_shape),
-            Throws.ArgumentException.With.Message.Contains("count: 0"));
+            Throws.InstanceOf<ArgumentException>().With.Message.Contains("labels.Length: 0"));
         set.Dispose();
         Assert.That(() => network.TrainStep(optimizer, set, [0]), Throws.TypeOf<ObjectDisposedException>());
     }

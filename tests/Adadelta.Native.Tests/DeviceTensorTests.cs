@@ -54,9 +54,9 @@ internal sealed class DeviceTensorTests(string device)
         tensor.Fill(1);
         var span = new float[length];
         Assert.That(
-            () => tensor.Write(span), Throws.ArgumentException.With.Message.Contains($"count: {length}, expected 6"));
+            () => tensor.Write(span), Throws.InstanceOf<ArgumentException>().With.Message.Contains($"source.Length: {length}, expected 6"));
         Assert.That(
-            () => tensor.Read(span), Throws.ArgumentException.With.Message.Contains($"count: {length}, expected 6"));
+            () => tensor.Read(span), Throws.InstanceOf<ArgumentException>().With.Message.Contains($"destination.Length: {length}, expected 6"));
         Assert.That(tensor.ToArray(), Is.All.EqualTo(1f));
         Assert.That(span, Is.All.EqualTo(0f));
     }
@@ -72,10 +72,10 @@ internal sealed class DeviceTensorTests(string device)
             Throws.InstanceOf<ArgumentException>().With.Message.Contains("shape[0]: -3, expected 1 <= shape[0]"));
         Assert.That(
             () => new DeviceTensor(_context, long.MaxValue, long.MaxValue),
-            Throws.ArgumentException.With.Message.Contains("shape[0]: 9223372036854775807, expected"));
+            Throws.InstanceOf<ArgumentException>().With.Message.Contains("shape[0]: 9223372036854775807, expected"));
         Assert.That(
             () => new DeviceTensor(_context, 1, 1, 1, 1, 1, 1, 1, 1, 1),
-            Throws.ArgumentException.With.Message.Contains("rank: 9, expected 0 <= rank <= 8"));
+            Throws.InstanceOf<ArgumentException>().With.Message.Contains("shape.Length: 9, expected 0 <= shape.Length <= 8"));
         Assert.That(() => new DeviceTensor(null!, 1), Throws.ArgumentNullException);
     }
 

@@ -94,7 +94,7 @@ internal sealed unsafe class InteropTests
         memory[sizeof(adn_context_options) + 3] = 1;
         Assert.That(
             () => Status.ThrowIfFailed(NativeMethods.adn_context_create(out _, options)),
-            Throws.ArgumentException.With.Message.Contains("options: byte 67 of 72 is not zero"));
+            Throws.InstanceOf<ArgumentException>().With.Message.Contains("options: byte 67 of 72 is not zero"));
     }
 
     [TestCase(0u)]
@@ -106,7 +106,7 @@ internal sealed unsafe class InteropTests
             adn_layer layer;
             Status.ThrowIfFailed(NativeMethods.adn_layer_init(&layer, size, 1));
         },
-        Throws.ArgumentException.With.Message.Contains($"layer.struct_size: {size}, expected"));
+        Throws.InstanceOf<ArgumentException>().With.Message.Contains($"layer.StructSize: {size}, expected"));
 
     [Test]
     public void Constants_and_enumerations_have_the_header_s_numbers()
@@ -187,8 +187,8 @@ internal sealed unsafe class InteropTests
     [TestCase(99, typeof(AdadeltaNativeException))]
     public void Each_status_becomes_its_exception(int status, Type type)
     {
-        var exception = Status.ToException(status, "options.rho: 1.1, expected 0 <= rho <= 1");
-        Assert.That(exception, Is.TypeOf(type).With.Message.EqualTo("options.rho: 1.1, expected 0 <= rho <= 1"));
+        var exception = Status.ToException(status, "tensor: of another kind, expected this one");
+        Assert.That(exception, Is.TypeOf(type).With.Message.StartsWith("tensor: of another kind, expected this one"));
         if (exception is AdadeltaNativeException native)
         {
             Assert.That(native.Status, Is.EqualTo(status));

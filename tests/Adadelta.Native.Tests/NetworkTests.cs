@@ -156,22 +156,22 @@ internal sealed class NetworkTests(string device)
     {
         Assert.That(
             () => new NetworkBuilder(1, 28, 28).Linear(10, name: "head").Build(_context),
-            Throws.ArgumentException.With.Message.Contains("head").And.Message.Contains("[1, 28, 28]"));
+            Throws.InstanceOf<ArgumentException>().With.Message.Contains("head").And.Message.Contains("[1, 28, 28]"));
         Assert.That(
             () => new NetworkBuilder(1, 4, 4).Conv2d(2, 5).Build(_context),
-            Throws.ArgumentException.With.Message.Contains("conv1").And.Message.Contains("[1, 4, 4]"));
-        Assert.That(() => new NetworkBuilder(1, 4, 4).Build(_context), Throws.ArgumentException);
+            Throws.InstanceOf<ArgumentException>().With.Message.Contains("conv1").And.Message.Contains("[1, 4, 4]"));
+        Assert.That(() => new NetworkBuilder(1, 4, 4).Build(_context), Throws.InstanceOf<ArgumentException>());
         Assert.That(
             () => new NetworkBuilder(1, 4, 4).ReLU("same").ReLU("same").Build(_context),
-            Throws.ArgumentException.With.Message.Contains("same"));
+            Throws.InstanceOf<ArgumentException>().With.Message.Contains("same"));
         Assert.That(
-            () => new NetworkBuilder(1, 4, 4).ReLU("a b").Build(_context), Throws.ArgumentException.With.Message.Contains("a b"));
+            () => new NetworkBuilder(1, 4, 4).ReLU("a b").Build(_context), Throws.InstanceOf<ArgumentException>().With.Message.Contains("a b"));
         Assert.That(
-            () => new NetworkBuilder(1, 4, 4).ReLU("a\0b").Build(_context), Throws.ArgumentException.With.Message.Contains("a\\0b"));
-        Assert.That(() => new NetworkBuilder(1, 4, 4).ReLU("").Build(_context), Throws.ArgumentException);
+            () => new NetworkBuilder(1, 4, 4).ReLU("a\0b").Build(_context), Throws.InstanceOf<ArgumentException>().With.Message.Contains("a\\0b"));
+        Assert.That(() => new NetworkBuilder(1, 4, 4).ReLU("").Build(_context), Throws.InstanceOf<ArgumentException>());
         Assert.That(
             () => new NetworkBuilder(1, 4, 4).MaxPool2d(2, padding: 2).Build(_context),
-            Throws.ArgumentException.With.Message.Contains("padding"));
+            Throws.InstanceOf<ArgumentException>().With.Message.Contains("padding"));
     }
 
     [TestCase(1f)]
@@ -180,7 +180,7 @@ internal sealed class NetworkTests(string device)
     [TestCase(float.PositiveInfinity)]
     public void A_probability_out_of_bounds_is_refused(float probability) => Assert.That(
         () => new NetworkBuilder(1, 4, 4).Dropout(probability).Build(_context),
-        Throws.ArgumentException.With.Message.Contains("probability: ").And.Message.Contains("0 <= probability < 1"));
+        Throws.InstanceOf<ArgumentException>().With.Message.Contains("probability: ").And.Message.Contains("0 <= probability < 1"));
 
     [Test]
     public void Numbers_below_their_bounds_are_refused_where_they_are_given()
@@ -209,30 +209,30 @@ internal sealed class NetworkTests(string device)
     {
         using var network = new NetworkBuilder(1, 2, 2).Flatten().Linear(3).Build(_context, maxBatchSize: 2, inputGradient: true);
         using var optimizer = new AdadeltaOptimizer(network.Parameters);
-        Assert.That(() => network.Forward(new float[7], []), Refused("input: 7 elements, expected a multiple of 4 (1x2x2)"));
-        Assert.That(() => network.Forward([], []), Refused("batch_size: 0, expected 1 <= batch_size <= 2"));
-        Assert.That(() => network.Forward(new float[12], []), Refused("batch_size: 3, expected 1 <= batch_size <= 2"));
-        Assert.That(() => network.Forward(new float[8], new float[5]), Refused("output_total: 5, expected 6"));
+        Assert.That(() => network.Forward(new float[7], []), Refused("input.Length: 7, expected a multiple of 4, the elements of an image 1x2x2"));
+        Assert.That(() => network.Forward([], []), Refused("input (batch size): 0, expected 1 <= batch size <= 2"));
+        Assert.That(() => network.Forward(new float[12], []), Refused("input (batch size): 3, expected 1 <= batch size <= 2"));
+        Assert.That(() => network.Forward(new float[8], new float[5]), Refused("output.Length: 5, expected 6"));
 
         network.Forward(new float[8], [], training: true);
-        Assert.That(() => network.Loss([]), Refused("label_count: 0, expected 2"));
-        Assert.That(() => network.Loss([0]), Refused("label_count: 1, expected 2"));
+        Assert.That(() => network.Loss([]), Refused("labels.Length: 0, expected 2"));
+        Assert.That(() => network.Loss([0]), Refused("labels.Length: 1, expected 2"));
         Assert.That(() => network.Loss([0, 3]), Refused("labels[1]: 3, expected 0 <= label < 3"));
         Assert.That(() => network.Loss([-1, 0]), Refused("labels[0]: -1, expected 0 <= label < 3"));
-        Assert.That(() => network.Backward([]), Refused("outputGradient: 0 elements, expected batch * 3"));
-        Assert.That(() => network.Backward(new float[5]), Refused("output_gradient_count: 5, expected 6"));
+        Assert.That(() => network.Backward([]), Refused("outputGradient.Length: 0, expected the batch size times 3"));
+        Assert.That(() => network.Backward(new float[5]), Refused("outputGradient.Length: 5, expected 6"));
         network.Backward(new float[6]);
-        Assert.That(() => network.ReadInputGradient(new float[4]), Refused("count: 4, expected 8"));
-        Assert.That(() => network.ReadActivation(1, new float[3]), Refused("count: 3, expected 6"));
+        Assert.That(() => network.ReadInputGradient(new float[4]), Refused("destination.Length: 4, expected 8"));
+        Assert.That(() => network.ReadActivation(1, new float[3]), Refused("destination.Length: 3, expected 6"));
         Assert.That(() => network.ReadActivation(2, new float[6]), Refused("layer: 2, expected 0 <= layer < 2"));
         Assert.That(() => network.ReadActivation(-1, new float[6]), Refused("layer: -1, expected 0 <= layer < 2"));
 
-        Assert.That(() => network.TrainStep(optimizer, new float[7], [0, 1]), Refused("input_count: 7, expected 8"));
-        Assert.That(() => network.TrainStep(optimizer, [], []), Refused("batch_size: 0, expected 1 <= batch_size <= 2"));
-        Assert.That(() => network.TrainStep(optimizer, new float[12], [0, 1, 2]), Refused("batch_size: 3, expected"));
+        Assert.That(() => network.TrainStep(optimizer, new float[7], [0, 1]), Refused("input.Length: 7, expected 8"));
+        Assert.That(() => network.TrainStep(optimizer, [], []), Refused("labels.Length: 0, expected 1 <= labels.Length <= 2"));
+        Assert.That(() => network.TrainStep(optimizer, new float[12], [0, 1, 2]), Refused("labels.Length: 3, expected"));
         Assert.That(() => network.TrainStep(null!, new float[8], [0, 1]), Throws.ArgumentNullException);
         Assert.That(() => network.Step = -1, Refused("Step: -1, expected 0 <= Step"));
-        Assert.That(() => network.Step = long.MaxValue, Refused("step: 9223372036854775807, expected step < 2^40"));
+        Assert.That(() => network.Step = long.MaxValue, Refused("Step: 9223372036854775807, expected Step < 2^40"));
 
         static NUnit.Framework.Constraints.IResolveConstraint Refused(string message) =>
             Throws.InstanceOf<ArgumentException>().With.Message.Contains(message);
@@ -247,7 +247,7 @@ internal sealed class NetworkTests(string device)
         var before = network.Parameters.SelectMany(parameter => parameter.Value.ToArray()).ToArray();
         Assert.That(
             () => network.TrainStep(optimizer, [1, 2, 3, 4], [3]),
-            Throws.ArgumentException.With.Message.Contains("labels[0]: 3, expected 0 <= label < 3"));
+            Throws.InstanceOf<ArgumentException>().With.Message.Contains("labels[0]: 3, expected 0 <= label < 3"));
         Assert.That(network.Parameters.SelectMany(parameter => parameter.Value.ToArray()), Is.EqualTo(before));
         Assert.That(network.Step, Is.EqualTo(1));
         Assert.That(optimizer.StepCount, Is.EqualTo(1));
@@ -262,7 +262,7 @@ internal sealed class NetworkTests(string device)
         Assert.That(() => network.Backward([1, 2, 3]), Throws.InvalidOperationException);
         Assert.That(() => network.ReadActivation(1, new float[3]), Throws.InvalidOperationException);
         Assert.That(
-            () => network.ReadInputGradient(new float[4]), Throws.InvalidOperationException.With.Message.Contains("input_gradient"));
+            () => network.ReadInputGradient(new float[4]), Throws.InvalidOperationException.With.Message.Contains("without inputGradient"));
         network.Forward([1, 2, 3, 4], []);
         network.Loss([0]);
         Assert.That(network.Backward, Throws.InvalidOperationException, "the pass was not in training");
@@ -278,7 +278,7 @@ internal sealed class NetworkTests(string device)
         using var network = new NetworkBuilder(1, 2, 2).Flatten().Linear(3).Build(_context);
         Assert.That(
             () => network.GetParameter("fc2.weight"),
-            Throws.ArgumentException.With.Message.Contains("name: \"fc2.weight\", expected one of fc1.weight, fc1.bias"));
+            Throws.InstanceOf<ArgumentException>().With.Message.Contains("name: \"fc2.weight\", expected one of fc1.weight, fc1.bias"));
         Assert.That(() => network.GetParameter(null!), Throws.ArgumentNullException);
     }
 
@@ -291,7 +291,7 @@ internal sealed class NetworkTests(string device)
         using var optimizer = new AdadeltaOptimizer(stranger.Parameters);
         Assert.That(
             () => network.TrainStep(optimizer, [1, 2, 3, 4], [0]),
-            Throws.ArgumentException.With.Message.Contains("optimizer: made from another context"));
+            Throws.InstanceOf<ArgumentException>().With.Message.Contains("optimizer: made from another context"));
     }
 
     [Test]

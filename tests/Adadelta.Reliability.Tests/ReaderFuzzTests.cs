@@ -79,12 +79,12 @@ internal sealed partial class ReaderFuzzTests
     public void Gzip() => Fuzz(
         "gzip", 1032, mutator => data => mutator.Coin() ? data : Mutator.Gzip(mutator.Mutate(Mutator.Gunzip(data), data)), CheckIdx);
 
-    // The bound of the memory is the one that the reader states for the pixels of a picture: they are Skia's, not the collector's.
+    // The pixels are Skia's, not the collector's; the reader bounds them itself.
     [Test]
-    public void Png() => Fuzz("png", 4096, mutator => mutator.WithChunkChecksums, path =>
+    public void Png() => Fuzz("png", 16, mutator => mutator.WithChunkChecksums, path =>
     {
-        var (input, _) = ImageFile.Read(path, new ImageShape(1, 8, 8));
-        Assert.That(input, Is.All.InRange(0f, 1f));
+        using var picture = PictureFile.Read(path);
+        Assert.That(picture.Rgba.Length, Is.EqualTo(4 * picture.Width * picture.Height));
     });
 
     /// <summary>Files of every format as this library writes them, into the committed corpus.</summary>

@@ -105,6 +105,27 @@ public class NetworkFileTests
         Assert.That(Values(loaded), Is.EqualTo(Values(saved)));
     }
 
+    // Beyond what a span or an array can hold: it is written and read in pieces.
+    [Test]
+    [Explicit("needs 8 GiB of memory and 2.3 GiB of disk")]
+    public void A_parameter_beyond_2_GiB_is_saved_and_loaded()
+    {
+        using var network = new NetworkBuilder(1, 24, 1024).Flatten().Linear(24_576, bias: false).Build(_context, seed: 1, maxBatchSize: 1);
+        var weights = network.Parameters[0].Value;
+        Assert.That(weights.ByteCount, Is.GreaterThan(1L << 31));
+        byte[] start = new byte[64], end = new byte[64];
+        weights.ReadBytes(start);
+        weights.ReadBytes(end, weights.ByteCount - end.Length);
+        NetworkFile.Save(network, FileName);
+        Assert.That(new FileInfo(FileName).Length, Is.GreaterThan(weights.ByteCount));
+        weights.Fill(0);
+        NetworkFile.Load(network, FileName);
+        byte[] startAgain = new byte[64], endAgain = new byte[64];
+        weights.ReadBytes(startAgain);
+        weights.ReadBytes(endAgain, weights.ByteCount - endAgain.Length);
+        Assert.That((startAgain, endAgain), Is.EqualTo((start, end)));
+    }
+
     [Test]
     public void A_disposed_network_is_refused()
     {

@@ -146,7 +146,7 @@ ADN_API adn_status adn_backend_reason(const char** reason, const char* backend) 
  * Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011). The generator has no state: the
  * 32-bit word at a place depends on (seed, stream, place) alone. */
 
-/* Words [offset, offset + count) of the sequence (seed, stream). */
+/* Words [offset, offset + count) of the sequence (seed, stream), which has 2^64. Errors: INVALID_ARGUMENT beyond them. */
 ADN_API adn_status adn_random_bits(uint32_t* bits, uint64_t count, uint64_t seed, uint64_t stream,
                                    uint64_t offset) ADN_NOEXCEPT;
 

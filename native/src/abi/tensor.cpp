@@ -21,6 +21,11 @@ extern "C" {
 adn_status adn_random_bits(uint32_t* bits, uint64_t count, uint64_t seed, uint64_t stream, uint64_t offset) noexcept {
   return guard([&] {
     if (count != 0) require(bits, "bits");
+    if (count != 0 && offset > UINT64_MAX - (count - 1)) {
+      fail(ADN_STATUS_INVALID_ARGUMENT, "offset: %llu, expected offset <= %llu, for %llu words before 2^64",
+           static_cast<unsigned long long>(offset), static_cast<unsigned long long>(UINT64_MAX - (count - 1)),
+           static_cast<unsigned long long>(count));
+    }
     random_bits(bits, count, seed, stream, offset);
   });
 }

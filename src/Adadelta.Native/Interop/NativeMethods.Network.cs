@@ -79,6 +79,13 @@ internal static unsafe partial class NativeMethods
     internal static partial void adn_network_destroy(nint network);
 
     [LibraryImport(Library)]
+    internal static partial int adn_network_clone(
+        out NetworkHandle clone, NetworkHandle network, ulong max_batch_size, int inference);
+
+    [LibraryImport(Library)]
+    internal static partial int adn_network_copy_parameters(NetworkHandle to, NetworkHandle from);
+
+    [LibraryImport(Library)]
     internal static partial int adn_network_get_info(adn_network_info* info, NetworkHandle network);
 
     [LibraryImport(Library)]

@@ -12,9 +12,6 @@ internal static unsafe partial class NativeMethods
     internal const int ADN_MAX_RANK = 8;
 
     [LibraryImport(Library)]
-    internal static partial int adn_tensor_create(out TensorHandle tensor, ContextHandle context, ulong* shape, uint rank);
-
-    [LibraryImport(Library)]
     internal static partial int adn_tensor_create_typed(
         out TensorHandle tensor, ContextHandle context, int dtype, ulong* shape, uint rank);
 
@@ -31,12 +28,6 @@ internal static unsafe partial class NativeMethods
 
     [LibraryImport(Library)]
     internal static partial int adn_tensor_get_dtype(int* dtype, TensorHandle tensor);
-
-    [LibraryImport(Library)]
-    internal static partial int adn_tensor_read(float* data, ulong count, TensorHandle tensor);
-
-    [LibraryImport(Library)]
-    internal static partial int adn_tensor_write(TensorHandle tensor, float* data, ulong count);
 
     [LibraryImport(Library)]
     internal static partial int adn_tensor_read_bytes(void* data, ulong byte_offset, ulong byte_count, TensorHandle tensor);

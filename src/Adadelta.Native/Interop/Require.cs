@@ -17,4 +17,19 @@ internal static class Require
         (uint)value < (uint)count
             ? value
             : throw new ArgumentOutOfRangeException(name, $"{name}: {value}, expected 0 <= {name} < {count}");
+
+    // Bounded so that no number of further steps leaves a signed 64-bit integer.
+    internal static ulong StepCount(long value, [CallerArgumentExpression(nameof(value))] string name = "") =>
+        value is >= 0 and <= 1L << 62
+            ? (ulong)value
+            : throw new ArgumentOutOfRangeException(name, $"{name}: {value}, expected 0 <= {name} <= 2^62");
+
+    // Lengths are of type int: an image of more elements could be neither written nor read.
+    internal static void Elements(UInt128 elements, string name, string what)
+    {
+        if (elements > int.MaxValue)
+        {
+            throw new ArgumentOutOfRangeException(name, $"{what}: {elements} elements an image, expected at most {int.MaxValue}");
+        }
+    }
 }
