@@ -116,13 +116,6 @@ internal static unsafe partial class NativeMethods
         NetworkHandle network, float* output_gradient, ulong output_gradient_count);
 
     [LibraryImport(Library)]
-    internal static partial int adn_network_clone(
-        out NetworkHandle clone, NetworkHandle network, ulong max_batch_size, int inference);
-
-    [LibraryImport(Library)]
-    internal static partial int adn_network_copy_parameters(NetworkHandle to, NetworkHandle from);
-
-    [LibraryImport(Library)]
     internal static partial int adn_network_read_input_gradient(float* data, ulong count, NetworkHandle network);
 
     [LibraryImport(Library)]
