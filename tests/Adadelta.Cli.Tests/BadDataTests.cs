@@ -18,8 +18,8 @@ internal sealed class BadDataTests
     {
         string folder = Bars.CreateFolder();
         string file = Path.Combine(folder, "t10k-images-idx3-ubyte");
-        Bars.Write(file, [0x50_4b_03_04, 40, Bars.Size, Bars.Size], new byte[40 * Bars.Size * Bars.Size]);
-        Refused(folder, $"{file}: begins with 0x504B, expected 0x0000");
+        Bars.Write(file, [0x01_02_03_04, 40, Bars.Size, Bars.Size], new byte[40 * Bars.Size * Bars.Size]);
+        Refused(folder, $"{file}: begins with 0x0102, expected 0x0000");
     }
 
     [Test]
@@ -44,7 +44,7 @@ internal sealed class BadDataTests
     public void A_folder_without_a_data_set_is_named()
     {
         string folder = Directory.CreateDirectory(TestFolder.New()).FullName;
-        Refused(folder, $"--data: {folder}: no data set found, expected train-images", exitCode: 2);
+        Refused(folder, $"--data: {folder}: no data set found (it is empty), expected train-images", exitCode: 2);
     }
 
     [Test]

@@ -38,4 +38,28 @@ internal sealed class DoctorTests
         Assert.That(result.ErrorLine, Does.StartWith(
             "the native library cannot be loaded, tried /nowhere/libadadelta_native.so (no such file); ADADELTA_NATIVE_PATH says so"));
     }
+
+    [Test]
+    public void A_library_that_is_cut_off_ends_every_command_with_one_line_that_says_so()
+    {
+        string model = TestFolder.New(), folder = Directory.CreateDirectory(TestFolder.New()).FullName;
+        string network = TestFolder.Write("net.json", Bars.Network), data = Bars.CreateFolder();
+        ToolResult training = Tool.Run("train", "--data", data, "--network", network, "--epochs", "1", "--output", model);
+        Assert.That(training.ExitCode, Is.Zero, training.Error);
+        string name = OperatingSystem.IsWindows() ? "adadelta_native.dll" : OperatingSystem.IsMacOS() ? "libadadelta_native.dylib" : "libadadelta_native.so";
+        string library = Path.Combine(folder, name);
+        byte[] whole = File.ReadAllBytes(Path.Combine(TestContext.CurrentContext.TestDirectory, name));
+        File.WriteAllBytes(library, whole[..(whole.Length / 2)]);
+        Dictionary<string, string?> environment = new() { ["ADADELTA_NATIVE_PATH"] = library };
+        foreach (string[] command in (string[][])
+            [
+                ["train", "--data", data, "--network", network, "--output", TestFolder.New()], ["evaluate", "--model", model],
+                ["predict", "--model", model, "0"], ["doctor"],
+            ])
+        {
+            ToolResult result = Tool.Run(environment, command);
+            Assert.That(result.ErrorLine, Does.StartWith($"the native library cannot be loaded, tried {library} (truncated: "), command[0]);
+            Assert.That(result.ExitCode, Is.EqualTo(1), command[0]);
+        }
+    }
 }
