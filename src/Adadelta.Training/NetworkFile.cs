@@ -35,7 +35,7 @@ public static class NetworkFile
     }
 
     internal static IEnumerable<TensorSource> Tensors(Network network) => network.Parameters.Select(p => new TensorSource(
-        p.Name, SafeTensors.Float32, [.. p.Value.Shape], checked((int)p.Value.ByteCount), p.Value.ReadBytes));
+        p.Name, SafeTensors.Float32, [.. p.Value.Shape], checked((int)p.Value.ByteCount), bytes => p.Value.ReadBytes(bytes)));
 
     /// <summary>Checks that tensors are a network's parameters.</summary>
     /// <returns>What sets the parameters.</returns>

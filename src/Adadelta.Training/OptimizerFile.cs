@@ -182,8 +182,8 @@ public static class OptimizerFile
             ? new SafeTensor(Key(index, "step"), [], [(float)step])
             : SafeTensor.FromDoubles(Key(index, "step"), [], [step]));
         var state = optimizer.GetState(index);
-        yield return Source("square_avg", state.SquareAverage, state.SquareAverage.ReadBytes);
-        yield return Source("acc_delta", state.AccumulatedDelta, state.AccumulatedDelta.ReadBytes);
+        yield return Source("square_avg", state.SquareAverage, bytes => state.SquareAverage.ReadBytes(bytes));
+        yield return Source("acc_delta", state.AccumulatedDelta, bytes => state.AccumulatedDelta.ReadBytes(bytes));
         using var master = optimizer.GetMasterWeights(index);
         if (master is not null)
         {

@@ -480,8 +480,8 @@ TEST(Null, IsRefusedByName) {
   refused(adn_tensor_create_external(&made_tensor, context.get(), nullptr, 0, nullptr, 0, nullptr, nullptr), "data");
   refused(adn_tensor_get_dtype(nullptr, tensor.get()), "dtype");
   refused(adn_tensor_get_dtype(&dtype, nullptr), "tensor");
-  refused(adn_tensor_read_bytes(&value, 4, nullptr), "tensor");
-  refused(adn_tensor_write_bytes(nullptr, data, 4), "tensor");
+  refused(adn_tensor_read_bytes(&value, 0, 4, nullptr), "tensor");
+  refused(adn_tensor_write_bytes(nullptr, data, 0, 4), "tensor");
   EXPECT_EQ(nullptr, made);
   EXPECT_EQ(nullptr, made_optimizer);
   EXPECT_EQ(nullptr, made_tensor);
@@ -713,7 +713,8 @@ TEST(LayerErrors, NetworkOptionsOutOfRange) {
   expect_refused([](auto& o) { o.reduction = 2; }, {"reduction", "2"});
   expect_refused([](auto& o) { o.reduction = -1; }, {"reduction", "-1"});
   expect_refused([](auto& o) { o.input_gradient = 2; }, {"input_gradient", "2"});
-  expect_refused([](auto& o) { o.reserved = 3; }, {"reserved", "3"});
+  expect_refused([](auto& o) { o.inference = 3; }, {"inference", "3"});
+  expect_refused([](auto& o) { o.inference = o.input_gradient = 1; }, {"input_gradient", "inference"});
   // Each extent is fine, their product is not.
   expect_refused(
       [](auto& o) {

@@ -30,13 +30,13 @@ Tensor external(adn_context* context, int32_t dtype, T* data, uint64_t count) {
 template <class T>
 std::vector<T> read_as(const adn_tensor* tensor, uint64_t count) {
   std::vector<T> data(count);
-  check(adn_tensor_read_bytes(data.data(), count * sizeof(T), tensor));
+  check(adn_tensor_read_bytes(data.data(), 0, count * sizeof(T), tensor));
   return data;
 }
 
 template <class T>
 void write_as(adn_tensor* tensor, const std::vector<T>& data) {
-  check(adn_tensor_write_bytes(tensor, data.data(), data.size() * sizeof(T)));
+  check(adn_tensor_write_bytes(tensor, data.data(), 0, data.size() * sizeof(T)));
 }
 
 template <class T>
@@ -791,7 +791,12 @@ TEST(Tensors, OtherTypesAreReadAsTheirBytes) {
   float one[2];
   expect_failure(ADN_STATUS_INVALID_ARGUMENT, adn_tensor_read(one, 2, tensor.get()), {"float64", "float32"});
   expect_failure(ADN_STATUS_INVALID_ARGUMENT, adn_tensor_write(tensor.get(), one, 2), {"float64", "float32"});
-  expect_failure(ADN_STATUS_INVALID_ARGUMENT, adn_tensor_read_bytes(one, 8, tensor.get()), {"byte_count", "8", "16"});
+  expect_failure(ADN_STATUS_INVALID_ARGUMENT, adn_tensor_read_bytes(one, 9, 8, tensor.get()),
+                 {"byte_count", "8", "7", "9"});
+  expect_failure(ADN_STATUS_INVALID_ARGUMENT, adn_tensor_read_bytes(one, 17, 0, tensor.get()),
+                 {"byte_offset", "17", "16"});
+  expect_failure(ADN_STATUS_INVALID_ARGUMENT, adn_tensor_write_bytes(tensor.get(), one, 16, 1),
+                 {"byte_count", "1", "0"});
   check(adn_tensor_fill(tensor.get(), 2.5f));
   EXPECT_EQ((Doubles{2.5, 2.5}), read_as<double>(tensor.get(), 2));
   const Tensor complex = typed(context.get(), ADN_DTYPE_COMPLEX64, {});

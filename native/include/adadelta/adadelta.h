@@ -10,7 +10,15 @@
  *   - Counts are in elements, not bytes. Tensors are dense and row-major ("C order"), float32 where nothing else is said.
  *     Images are N x C x H x W.
  *   - Objects made from a context keep it alive, so they may be destroyed in any order.
- *   - One object must not be used by two threads at once; different objects may. adn_last_error() is per thread.
+ *   - One object must not be used by two threads at once: the second call fails with ADN_STATUS_INVALID_STATE and changes
+ *     nothing. Different objects may, also on one context. A network, the tensors of its parameters and gradients, and every
+ *     optimizer that was given one of them, with its state, count as one object; so do an optimizer and every tensor that it
+ *     was given, from then on. Contexts and data sets may be used by several threads at once; destroying is not a call: it
+ *     must not overlap with one on the same handle. adn_network_clone makes a copy for another thread, and
+ *     adn_network_copy_parameters renews it; both wait for the call that runs instead of failing. adn_last_error() is per
+ *     thread.
+ *   - After fork() the child may go on with all it has on the CPU, unless a call was running on another thread: the object of
+ *     that call stays in use for ever there.
  *
  * Option structs begin with struct_size and have an _init function that fills in the defaults. A smaller struct from an
  * older caller is accepted; a larger one is accepted only when the part this library does not know is all zero.
@@ -184,9 +192,12 @@ ADN_API adn_status adn_tensor_get_dtype(int32_t* dtype, const adn_tensor* tensor
  * Errors: INVALID_ARGUMENT for another count and for a tensor of another type. */
 ADN_API adn_status adn_tensor_read(float* data, uint64_t count, const adn_tensor* tensor) ADN_NOEXCEPT;
 ADN_API adn_status adn_tensor_write(adn_tensor* tensor, const float* data, uint64_t count) ADN_NOEXCEPT;
-/* The same for every type, as its bytes: byte_count is the element count times the size of an element (4, 8, 2, 2, 8). */
-ADN_API adn_status adn_tensor_read_bytes(void* data, uint64_t byte_count, const adn_tensor* tensor) ADN_NOEXCEPT;
-ADN_API adn_status adn_tensor_write_bytes(adn_tensor* tensor, const void* data, uint64_t byte_count) ADN_NOEXCEPT;
+/* Copies a run of a tensor's bytes out or in, for every type: byte_count bytes from byte_offset on, both within the element
+ * count times the size of an element (4, 8, 2, 2, 8). So a tensor larger than a caller's buffer is copied piece by piece. */
+ADN_API adn_status adn_tensor_read_bytes(void* data, uint64_t byte_offset, uint64_t byte_count,
+                                         const adn_tensor* tensor) ADN_NOEXCEPT;
+ADN_API adn_status adn_tensor_write_bytes(adn_tensor* tensor, const void* data, uint64_t byte_offset,
+                                          uint64_t byte_count) ADN_NOEXCEPT;
 /* Sets every element; in a type other than float32, to the nearest number there is (COMPLEX64: value + 0i). */
 ADN_API adn_status adn_tensor_fill(adn_tensor* tensor, float value) ADN_NOEXCEPT;
 
@@ -248,8 +259,8 @@ typedef struct adn_network_options {
   uint64_t input_shape[3]; /* channels, height, width of one image, each >= 1; no default */
   uint64_t max_batch_size; /* >= 1; default 64 */
   uint64_t seed;           /* of the initial weights and of dropout; default 0 */
-  int32_t input_gradient;  /* 1: backward also computes the loss's gradient by the input; default 0 */
-  uint32_t reserved;       /* must be 0 */
+  int32_t input_gradient;  /* 1: backward also computes the loss's gradient with respect to the input; default 0 */
+  int32_t inference;       /* 1: forward passes in mode EVALUATE alone, without memory for gradients; default 0 */
 } adn_network_options;
 
 ADN_API adn_status adn_network_options_init(adn_network_options* options, uint32_t struct_size) ADN_NOEXCEPT;
@@ -261,6 +272,17 @@ ADN_API adn_status adn_network_options_init(adn_network_options* options, uint32
 ADN_API adn_status adn_network_create(adn_network** network, adn_context* context, const adn_layer* layers,
                                       uint64_t layer_count, const adn_network_options* options) ADN_NOEXCEPT;
 ADN_API void adn_network_destroy(adn_network* network) ADN_NOEXCEPT;
+
+/* Makes a network of the same layers with the parameters that `network` has between two calls, on the same context: its own
+ * memory, so that another thread may use it. max_batch_size 0 takes that of `network`; inference as in the options. Waits for
+ * a call that runs on `network` on another thread.
+ * Errors: INVALID_ARGUMENT, OUT_OF_MEMORY. */
+ADN_API adn_status adn_network_clone(adn_network** clone, adn_network* network, uint64_t max_batch_size,
+                                     int32_t inference) ADN_NOEXCEPT;
+/* Sets the parameters and the step of `to` to those that `from` has between two calls; both must have parameters of the same
+ * names and shapes, on whichever context. Waits for a call that runs on `from` on another thread, and fails where one runs on
+ * `to`. Errors: INVALID_ARGUMENT, INVALID_STATE. */
+ADN_API adn_status adn_network_copy_parameters(adn_network* to, adn_network* from) ADN_NOEXCEPT;
 
 typedef struct adn_network_info {
   uint32_t struct_size;
@@ -291,7 +313,8 @@ ADN_API adn_status adn_network_get_layer(adn_layer_info* info, const adn_network
 /* Parameters in the order of the layers, weight before bias, named as in PyTorch: "conv1.weight", "conv1.bias".
  * Shapes are PyTorch's: Conv2d [out, in, kh, kw], Linear [out, in], bias [out].
  * The two tensors are new handles on the network's own storage: what is written through them is what the network uses.
- * Either may be NULL when it is not wanted. name is valid as long as the network. */
+ * Either may be NULL when it is not wanted. A network for inference has no gradients: *gradient is set to NULL. name is valid as
+ * long as the network. */
 ADN_API adn_status adn_network_get_parameter(adn_tensor** value, adn_tensor** gradient, const char** name,
                                              const adn_network* network, uint64_t index) ADN_NOEXCEPT;
 ADN_API adn_status adn_network_find_parameter(uint64_t* index, const adn_network* network,
@@ -313,7 +336,7 @@ ADN_API adn_status adn_network_forward_dataset(float* output, uint64_t output_to
                                                int32_t mode) ADN_NOEXCEPT;
 
 /* The same over images in memory of the network's device that belongs to the caller: a 4-byte aligned device pointer on
- * CUDA (of a device or managed allocation of the same device), any pointer on the CPU. The images must be there, in the
+ * CUDA (of a device or managed allocation of the same device), any 4-byte aligned pointer on the CPU. The images must be there, in the
  * order of the context's stream, until the pass has run. Errors: INVALID_ARGUMENT for an address of another kind. */
 ADN_API adn_status adn_network_forward_external(float* output, uint64_t output_total, adn_network* network,
                                                 const float* input_external, uint64_t input_count, uint64_t batch_size,
@@ -349,7 +372,9 @@ ADN_API adn_status adn_network_set_step(adn_network* network, uint64_t step) ADN
  * torch.optim.Adadelta (Zeiler, arXiv 1212.5701), for each element, in this order:
  *   g = -g if maximize; g += weight_decay*p; v = rho*v + (1-rho)*g*g; d = sqrt(u+eps)/sqrt(v+eps)*g;
  *   u = rho*u + (1-rho)*d*d; p -= lr*d
- * with v = square_avg and u = acc_delta. It is computed in float64 for FLOAT64 parameters and in float32 for all others;
+ * with v = square_avg and u = acc_delta. v and u below the least normal number become 0 where eps is at least 2^25 times that
+ * number (3.9e-31 in float32), so that averages without a gradient do not stay denormal, and slow, for ever as PyTorch's do: the
+ * difference is below the rounding of v + eps and u + eps. It is computed in float64 for FLOAT64 parameters and in float32 for all others;
  * state has the type of that computation, also for 16-bit parameters. A complex number is a pair of real ones. */
 
 typedef struct adn_adadelta adn_adadelta;
@@ -361,7 +386,7 @@ typedef struct adn_adadelta adn_adadelta;
 
 /* eps 0 and a gradient that has always been 0 make 0/0. */
 #define ADN_ZERO_EPS_NAN 0    /* the parameter becomes NaN, as in PyTorch */
-#define ADN_ZERO_EPS_REFUSE 1 /* options with eps 0 are refused */
+#define ADN_ZERO_EPS_REFUSE 1 /* options with eps 0, also after rounding to the type of a step, are refused */
 #define ADN_ZERO_EPS_KEEP 2   /* the parameter stays as it is */
 
 typedef struct adn_adadelta_options {
@@ -442,7 +467,7 @@ ADN_API adn_status adn_adadelta_set_lr(adn_adadelta* optimizer, uint64_t group, 
 typedef struct adn_adadelta_pass_options {
   uint32_t struct_size;
   int32_t zero_gradients; /* 1: gradients are 0 after the step; 0 (default): they are not changed */
-  double gradient_scale;  /* default 1, finite, > 0: the factor that the loss was multiplied by */
+  double gradient_scale;  /* default 1, 2^-126 <= it <= 2^126: the factor that the loss was multiplied by */
   double clip_norm;       /* 0 (default): none; else finite, > 0 */
   int32_t skip_nonfinite; /* 1: an infinite or NaN gradient anywhere skips the step, its counts too; default 0 */
   uint32_t reserved;      /* must be 0 */

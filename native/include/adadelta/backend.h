@@ -14,18 +14,20 @@
 
 #include "adadelta/adadelta.h"
 
-#define ADN_BACKEND_VERSION 3u
+#define ADN_BACKEND_VERSION 4u
 
 /* Kinds of operation. CONV is Conv2d and Linear: a Linear layer on C x H x W is a convolution whose kernel is H x W, so
  * its weight [out, C*H*W] is the same memory as [out, C, H, W]. Flatten is no operation at all. */
-#define ADN_OP_CONV 1
-#define ADN_OP_MAXPOOL 2
-#define ADN_OP_AVGPOOL 3
-#define ADN_OP_RELU 4
-#define ADN_OP_DROPOUT 5
+typedef enum adn_op_kind {
+  ADN_OP_CONV = 1,
+  ADN_OP_MAXPOOL = 2,
+  ADN_OP_AVGPOOL = 3,
+  ADN_OP_RELU = 4,
+  ADN_OP_DROPOUT = 5
+} adn_op_kind;
 
 typedef struct adn_op {
-  int32_t kind;
+  adn_op_kind kind;
   int32_t weight;         /* CONV: parameter index */
   int32_t bias;           /* CONV: parameter index, or -1 */
   uint32_t layer;         /* index of the layer the op begins with; the stream of DROPOUT's random numbers */
@@ -58,6 +60,8 @@ typedef struct adn_plan {
   uint64_t seed;
   int32_t reduction;
   int32_t input_gradient;
+  int32_t inference; /* 1: only forward passes in mode EVALUATE follow, and gradients have no memory */
+  uint32_t reserved;
 } adn_plan;
 
 /* Storage of a network: everything a pass reads and writes. */

@@ -24,6 +24,11 @@ void check_count(const char* name, uint64_t count, uint64_t expected, const char
   }
 }
 
+// From here on the optimizer and the tensor, with all that shares its memory, count as one object. The caller holds both.
+void join(const Adadelta& optimizer, const adn_tensor* tensor) {
+  if (tensor != nullptr) UseFlag::join(optimizer.use(), tensor->impl.storage()->use());
+}
+
 // A new handle, or NULL for nothing.
 std::unique_ptr<adn_tensor> handle_of(const std::optional<Tensor>& tensor) {
   return tensor ? std::make_unique<adn_tensor>(adn_tensor{*tensor}) : nullptr;
@@ -65,6 +70,7 @@ adn_status adn_adadelta_add_group(uint64_t* group, adn_adadelta* optimizer, adn_
                                   const adn_adadelta_options* options) noexcept {
   return guard([&] {
     require(optimizer, "optimizer");
+    Use use(optimizer->impl.use(), "optimizer");
     if (count == 0) fail(ADN_STATUS_INVALID_ARGUMENT, "count: 0, expected >= 1 parameter in a group");
     adn_adadelta_options known = optimizer->impl.defaults();
     if (options != nullptr) known = read_struct(options, known, "options");
@@ -75,8 +81,14 @@ adn_status adn_adadelta_add_group(uint64_t* group, adn_adadelta* optimizer, adn_
     for (uint64_t i = 0; i < count; ++i) {
       values.push_back(tensor_at(parameters, i, "parameters"));
       slopes.push_back(tensor_or_none(gradients[i]));
+      use.add(values.back().storage()->use(), "parameters");
+      if (slopes.back()) use.add(slopes.back()->storage()->use(), "gradients");
     }
     const uint64_t added = optimizer->impl.add_group(values, slopes, known);
+    for (uint64_t i = 0; i < count; ++i) {
+      join(optimizer->impl, parameters[i]);
+      join(optimizer->impl, gradients[i]);
+    }
     if (group != nullptr) *group = added;
   });
 }
@@ -85,6 +97,7 @@ adn_status adn_adadelta_get_group_count(uint64_t* count, const adn_adadelta* opt
   return guard([&] {
     require(count, "count");
     require(optimizer, "optimizer");
+    const Use use(optimizer->impl.use(), "optimizer");
     *count = optimizer->impl.group_count();
   });
 }
@@ -94,6 +107,7 @@ adn_status adn_adadelta_get_options(adn_adadelta_options* options, const adn_ada
   return guard([&] {
     require(options, "options");
     require(optimizer, "optimizer");
+    const Use use(optimizer->impl.use(), "optimizer");
     write_struct(options, options->struct_size, optimizer->impl.options(group), "options");
   });
 }
@@ -102,6 +116,7 @@ adn_status adn_adadelta_set_options(adn_adadelta* optimizer, uint64_t group,
                                     const adn_adadelta_options* options) noexcept {
   return guard([&] {
     require(optimizer, "optimizer");
+    const Use use(optimizer->impl.use(), "optimizer");
     require(options, "options");
     optimizer->impl.set_options(group, read_struct(options, optimizer->impl.options(group), "options"));
   });
@@ -111,6 +126,7 @@ adn_status adn_adadelta_get_parameter_count(uint64_t* count, const adn_adadelta*
   return guard([&] {
     require(count, "count");
     require(optimizer, "optimizer");
+    const Use use(optimizer->impl.use(), "optimizer");
     *count = optimizer->impl.parameter_count();
   });
 }
@@ -118,14 +134,20 @@ adn_status adn_adadelta_get_parameter_count(uint64_t* count, const adn_adadelta*
 adn_status adn_adadelta_set_gradient(adn_adadelta* optimizer, uint64_t index, adn_tensor* gradient) noexcept {
   return guard([&] {
     require(optimizer, "optimizer");
+    Use use(optimizer->impl.use(), "optimizer");
+    if (gradient != nullptr) use.add(gradient->impl.storage()->use(), "gradient");
     optimizer->impl.set_gradient(index, tensor_or_none(gradient));
+    join(optimizer->impl, gradient);
   });
 }
 
 adn_status adn_adadelta_set_lr_tensor(adn_adadelta* optimizer, uint64_t group, adn_tensor* lr) noexcept {
   return guard([&] {
     require(optimizer, "optimizer");
+    Use use(optimizer->impl.use(), "optimizer");
+    if (lr != nullptr) use.add(lr->impl.storage()->use(), "lr");
     optimizer->impl.set_lr_tensor(group, tensor_or_none(lr));
+    join(optimizer->impl, lr);
   });
 }
 
@@ -133,6 +155,7 @@ adn_status adn_adadelta_get_lr(double* lr, const adn_adadelta* optimizer, uint64
   return guard([&] {
     require(lr, "lr");
     require(optimizer, "optimizer");
+    const Use use(optimizer->impl.use(), "optimizer");
     *lr = optimizer->impl.lr(group);
   });
 }
@@ -140,6 +163,7 @@ adn_status adn_adadelta_get_lr(double* lr, const adn_adadelta* optimizer, uint64
 adn_status adn_adadelta_set_lr(adn_adadelta* optimizer, uint64_t group, double lr) noexcept {
   return guard([&] {
     require(optimizer, "optimizer");
+    const Use use(optimizer->impl.use(), "optimizer");
     optimizer->impl.set_lr(group, lr);
   });
 }
@@ -155,6 +179,7 @@ adn_status adn_adadelta_get_pass_options(adn_adadelta_pass_options* options, con
   return guard([&] {
     require(options, "options");
     require(optimizer, "optimizer");
+    const Use use(optimizer->impl.use(), "optimizer");
     write_struct(options, options->struct_size, optimizer->impl.pass_options(), "options");
   });
 }
@@ -162,6 +187,7 @@ adn_status adn_adadelta_get_pass_options(adn_adadelta_pass_options* options, con
 adn_status adn_adadelta_set_pass_options(adn_adadelta* optimizer, const adn_adadelta_pass_options* options) noexcept {
   return guard([&] {
     require(optimizer, "optimizer");
+    const Use use(optimizer->impl.use(), "optimizer");
     require(options, "options");
     optimizer->impl.set_pass_options(read_struct(options, optimizer->impl.pass_options(), "options"));
   });
@@ -170,6 +196,7 @@ adn_status adn_adadelta_set_pass_options(adn_adadelta* optimizer, const adn_adad
 adn_status adn_adadelta_step(adn_adadelta* optimizer) noexcept {
   return guard([&] {
     require(optimizer, "optimizer");
+    const Use use(optimizer->impl.use(), "optimizer");
     optimizer->impl.step();
   });
 }
@@ -178,6 +205,7 @@ adn_status adn_adadelta_get_report(adn_adadelta_report* report, const adn_adadel
   return guard([&] {
     require(report, "report");
     require(optimizer, "optimizer");
+    const Use use(optimizer->impl.use(), "optimizer");
     const adn_adadelta_result result = optimizer->impl.result();
     write_struct(report, report->struct_size,
                  adn_adadelta_report{sizeof(adn_adadelta_report), result.nonfinite, result.norm}, "report");
@@ -188,6 +216,7 @@ adn_status adn_adadelta_get_state(adn_tensor** square_avg, adn_tensor** acc_delt
                                   uint64_t index) noexcept {
   return guard([&] {
     require(optimizer, "optimizer");
+    const Use use(optimizer->impl.use(), "optimizer");
     auto v = handle_of(optimizer->impl.slot(index).square_avg);
     auto u = handle_of(optimizer->impl.slot(index).acc_delta);
     if (square_avg != nullptr) *square_avg = v.release();
@@ -199,6 +228,7 @@ adn_status adn_adadelta_get_weights(adn_tensor** master, adn_tensor** average, c
                                     uint64_t index) noexcept {
   return guard([&] {
     require(optimizer, "optimizer");
+    const Use use(optimizer->impl.use(), "optimizer");
     auto m = handle_of(optimizer->impl.slot(index).master);
     auto a = handle_of(optimizer->impl.slot(index).average);
     if (master != nullptr) *master = m.release();
@@ -210,6 +240,7 @@ adn_status adn_adadelta_get_parameter_step(uint64_t* step, const adn_adadelta* o
   return guard([&] {
     require(step, "step");
     require(optimizer, "optimizer");
+    const Use use(optimizer->impl.use(), "optimizer");
     *step = optimizer->impl.parameter_step(index);
   });
 }
@@ -217,6 +248,7 @@ adn_status adn_adadelta_get_parameter_step(uint64_t* step, const adn_adadelta* o
 adn_status adn_adadelta_set_parameter_step(adn_adadelta* optimizer, uint64_t index, uint64_t step) noexcept {
   return guard([&] {
     require(optimizer, "optimizer");
+    const Use use(optimizer->impl.use(), "optimizer");
     optimizer->impl.set_parameter_step(index, step);
   });
 }
@@ -225,6 +257,7 @@ adn_status adn_adadelta_get_step(uint64_t* step, const adn_adadelta* optimizer) 
   return guard([&] {
     require(step, "step");
     require(optimizer, "optimizer");
+    const Use use(optimizer->impl.use(), "optimizer");
     *step = optimizer->impl.step_count();
   });
 }
@@ -232,6 +265,7 @@ adn_status adn_adadelta_get_step(uint64_t* step, const adn_adadelta* optimizer) 
 adn_status adn_adadelta_set_step(adn_adadelta* optimizer, uint64_t step) noexcept {
   return guard([&] {
     require(optimizer, "optimizer");
+    const Use use(optimizer->impl.use(), "optimizer");
     optimizer->impl.set_step_count(step);
   });
 }
@@ -240,6 +274,7 @@ adn_status adn_adadelta_get_tape_length(uint64_t* length, const adn_adadelta* op
   return guard([&] {
     require(length, "length");
     require(optimizer, "optimizer");
+    const Use use(optimizer->impl.use(), "optimizer");
     *length = optimizer->impl.tape_length();
   });
 }
@@ -248,6 +283,7 @@ adn_status adn_adadelta_backward(double* lr_gradients, uint64_t lr_count, adn_ad
                                  const adn_adadelta_cotangent* cotangents, uint64_t cotangent_count) noexcept {
   return guard([&] {
     require(optimizer, "optimizer");
+    Use use(optimizer->impl.use(), "optimizer");
     const Adadelta& o = optimizer->impl;
     if (lr_gradients != nullptr || lr_count != 0) {
       require(lr_gradients, "lr_gradients");
@@ -258,6 +294,9 @@ adn_status adn_adadelta_backward(double* lr_gradients, uint64_t lr_count, adn_ad
     for (uint64_t i = 0; i < cotangent_count; ++i) {
       require(cotangents, "cotangents");
       const adn_adadelta_cotangent& c = cotangents[i];
+      for (const adn_tensor* tensor : {c.parameter, c.gradient, c.square_avg, c.acc_delta}) {
+        if (tensor != nullptr) use.add(tensor->impl.storage()->use(), "cotangents");
+      }
       list.push_back({tensor_or_none(c.parameter), tensor_or_none(c.gradient), tensor_or_none(c.square_avg),
                       tensor_or_none(c.acc_delta)});
     }
@@ -268,6 +307,7 @@ adn_status adn_adadelta_backward(double* lr_gradients, uint64_t lr_count, adn_ad
 adn_status adn_adadelta_clear_tape(adn_adadelta* optimizer) noexcept {
   return guard([&] {
     require(optimizer, "optimizer");
+    const Use use(optimizer->impl.use(), "optimizer");
     optimizer->impl.clear_tape();
   });
 }

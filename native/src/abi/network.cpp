@@ -36,6 +36,11 @@ std::vector<adn_layer> read_layers(const adn_layer* layers, uint64_t count) {
            stride);
     }
     check_struct_size(stride, name);
+    if (stride % alignof(adn_layer) != 0) {
+      fail(ADN_STATUS_INVALID_ARGUMENT,
+           "%s.struct_size: %u, expected a multiple of %zu, since it is the array's stride", name, stride,
+           alignof(adn_layer));
+    }
     list.push_back(read_struct(layer, default_layer(layer->kind), name));
   }
   return list;
@@ -87,11 +92,39 @@ adn_status adn_network_create(adn_network** network, adn_context* context, const
     }
     require(options, "options");
     const adn_network_options known = read_struct(options, default_network_options(), "options");
-    *network = new adn_network{{context->impl, read_layers(layers, layer_count), known}};
+    *network = new adn_network(context->impl, read_layers(layers, layer_count), known);
   });
 }
 
 void adn_network_destroy(adn_network* network) noexcept { delete network; }
+
+adn_status adn_network_clone(adn_network** clone, adn_network* network, uint64_t max_batch_size,
+                             int32_t inference) noexcept {
+  return guard([&] {
+    require(clone, "clone");
+    require(network, "network");
+    if (inference != 0 && inference != 1) {
+      fail(ADN_STATUS_INVALID_ARGUMENT, "inference: %d, expected 0 or 1", inference);
+    }
+    const uint64_t batch = max_batch_size != 0 ? max_batch_size : network->impl.plan().options.max_batch_size;
+    auto made = std::make_unique<adn_network>(network->impl, batch, inference != 0);
+    Use use;
+    use.add_for_copy(network->impl.use());
+    made->impl.copy_parameters(network->impl);
+    *clone = made.release();
+  });
+}
+
+adn_status adn_network_copy_parameters(adn_network* to, adn_network* from) noexcept {
+  return guard([&] {
+    require(to, "to");
+    require(from, "from");
+    Use use;
+    use.add_for_copy(from->impl.use());
+    use.add(to->impl.use(), "to");
+    to->impl.copy_parameters(from->impl);
+  });
+}
 
 adn_status adn_network_get_info(adn_network_info* info, const adn_network* network) noexcept {
   return guard([&] {
@@ -136,7 +169,8 @@ adn_status adn_network_get_parameter(adn_tensor** value, adn_tensor** gradient, 
     const Plan& plan = network->impl.plan();
     check_index(index, plan.parameters.size(), "parameters");
     auto v = std::make_unique<adn_tensor>(adn_tensor{network->impl.value(index)});
-    auto g = std::make_unique<adn_tensor>(adn_tensor{network->impl.gradient(index)});
+    std::unique_ptr<adn_tensor> g;
+    if (plan.options.inference == 0) g = std::make_unique<adn_tensor>(adn_tensor{network->impl.gradient(index)});
     if (value != nullptr) *value = v.release();
     if (gradient != nullptr) *gradient = g.release();
     if (name != nullptr) *name = plan.parameters[index].name.c_str();
@@ -163,6 +197,7 @@ adn_status adn_network_forward(float* output, uint64_t output_total, adn_network
                                uint64_t input_count, uint64_t batch_size, int32_t mode) noexcept {
   return guard([&] {
     require(network, "network");
+    const Use use(network->impl.use(), "network");
     network->impl.forward(output, output_total, network->impl.host_batch(input, input_count, batch_size), mode);
   });
 }
@@ -172,6 +207,7 @@ adn_status adn_network_forward_dataset(float* output, uint64_t output_total, adn
                                        int32_t mode) noexcept {
   return guard([&] {
     require(network, "network");
+    const Use use(network->impl.use(), "network");
     require(dataset, "dataset");
     network->impl.forward(output, output_total, network->impl.dataset_batch(dataset->impl, indices, batch_size), mode);
   });
@@ -182,6 +218,7 @@ adn_status adn_network_forward_external(float* output, uint64_t output_total, ad
                                         int32_t mode) noexcept {
   return guard([&] {
     require(network, "network");
+    const Use use(network->impl.use(), "network");
     network->impl.forward(output, output_total, network->impl.external_batch(input_external, input_count, batch_size),
                           mode);
   });
@@ -191,6 +228,7 @@ adn_status adn_network_loss(float* loss, adn_network* network, const int32_t* la
   return guard([&] {
     require(loss, "loss");
     require(network, "network");
+    const Use use(network->impl.use(), "network");
     *loss = network->impl.loss(labels, label_count);
   });
 }
@@ -199,6 +237,7 @@ adn_status adn_network_backward(adn_network* network, const float* output_gradie
                                 uint64_t output_gradient_count) noexcept {
   return guard([&] {
     require(network, "network");
+    const Use use(network->impl.use(), "network");
     network->impl.backward(output_gradient, output_gradient_count);
   });
 }
@@ -206,6 +245,7 @@ adn_status adn_network_backward(adn_network* network, const float* output_gradie
 adn_status adn_network_read_input_gradient(float* data, uint64_t count, const adn_network* network) noexcept {
   return guard([&] {
     require(network, "network");
+    const Use use(network->impl.use(), "network");
     network->impl.read_input_gradient(data, count);
   });
 }
@@ -214,6 +254,7 @@ adn_status adn_network_read_activation(float* data, uint64_t count, const adn_ne
                                        uint64_t layer_index) noexcept {
   return guard([&] {
     require(network, "network");
+    const Use use(network->impl.use(), "network");
     network->impl.read_activation(data, count, layer_index);
   });
 }
@@ -229,6 +270,7 @@ adn_status adn_network_get_step(uint64_t* step, const adn_network* network) noex
 adn_status adn_network_set_step(adn_network* network, uint64_t step) noexcept {
   return guard([&] {
     require(network, "network");
+    const Use use(network->impl.use(), "network");
     network->impl.set_step(step);
   });
 }
@@ -238,6 +280,7 @@ adn_status adn_network_train_step(float* loss, adn_network* network, adn_adadelt
   return guard([&] {
     require(network, "network");
     require(optimizer, "optimizer");
+    const Use use(network->impl.use(), "network", optimizer->impl.use(), "optimizer");
     Network& n = network->impl;
     n.train_step(loss, optimizer->impl, n.labelled(n.host_batch(input, input_count, batch_size), labels));
   });
@@ -250,6 +293,7 @@ adn_status adn_network_train_step_dataset(float* loss, adn_network* network, adn
     require(network, "network");
     require(optimizer, "optimizer");
     require(dataset, "dataset");
+    const Use use(network->impl.use(), "network", optimizer->impl.use(), "optimizer");
     Network& n = network->impl;
     n.train_step(loss, optimizer->impl, n.labelled(n.dataset_batch(dataset->impl, indices, batch_size), dataset->impl));
   });
@@ -261,6 +305,7 @@ adn_status adn_network_train_step_external(float* loss, adn_network* network, ad
   return guard([&] {
     require(network, "network");
     require(optimizer, "optimizer");
+    const Use use(network->impl.use(), "network", optimizer->impl.use(), "optimizer");
     Network& n = network->impl;
     n.train_step(loss, optimizer->impl, n.labelled(n.external_batch(input_external, input_count, batch_size), labels));
   });
@@ -269,6 +314,7 @@ adn_status adn_network_train_step_external(float* loss, adn_network* network, ad
 adn_status adn_network_read_losses(float* losses, uint64_t count, const adn_network* network) noexcept {
   return guard([&] {
     require(network, "network");
+    const Use use(network->impl.use(), "network");
     network->impl.read_losses(losses, count);
   });
 }

@@ -14,5 +14,7 @@ struct adn_dataset {
 };
 
 struct adn_network {
+  template <class... Arguments>
+  explicit adn_network(Arguments&&... arguments) : impl(std::forward<Arguments>(arguments)...) {}
   adn::Network impl;
 };

@@ -84,6 +84,7 @@ adn_status adn_tensor_get_shape(uint32_t* rank, uint64_t* shape, const adn_tenso
 adn_status adn_tensor_read(float* data, uint64_t count, const adn_tensor* tensor) noexcept {
   return guard([&] {
     require(tensor, "tensor");
+    const Use use(tensor->impl.storage()->use(), "tensor");
     if (count != 0) require(data, "data");
     tensor->impl.read(data, count);
   });
@@ -92,6 +93,7 @@ adn_status adn_tensor_read(float* data, uint64_t count, const adn_tensor* tensor
 adn_status adn_tensor_write(adn_tensor* tensor, const float* data, uint64_t count) noexcept {
   return guard([&] {
     require(tensor, "tensor");
+    const Use use(tensor->impl.storage()->use(), "tensor");
     if (count != 0) require(data, "data");
     tensor->impl.write(data, count);
   });
@@ -105,25 +107,30 @@ adn_status adn_tensor_get_dtype(int32_t* dtype, const adn_tensor* tensor) noexce
   });
 }
 
-adn_status adn_tensor_read_bytes(void* data, uint64_t byte_count, const adn_tensor* tensor) noexcept {
+adn_status adn_tensor_read_bytes(void* data, uint64_t byte_offset, uint64_t byte_count,
+                                 const adn_tensor* tensor) noexcept {
   return guard([&] {
     require(tensor, "tensor");
+    const Use use(tensor->impl.storage()->use(), "tensor");
     if (byte_count != 0) require(data, "data");
-    tensor->impl.read_bytes(data, byte_count);
+    tensor->impl.read_bytes(data, byte_offset, byte_count);
   });
 }
 
-adn_status adn_tensor_write_bytes(adn_tensor* tensor, const void* data, uint64_t byte_count) noexcept {
+adn_status adn_tensor_write_bytes(adn_tensor* tensor, const void* data, uint64_t byte_offset,
+                                  uint64_t byte_count) noexcept {
   return guard([&] {
     require(tensor, "tensor");
+    const Use use(tensor->impl.storage()->use(), "tensor");
     if (byte_count != 0) require(data, "data");
-    tensor->impl.write_bytes(data, byte_count);
+    tensor->impl.write_bytes(data, byte_offset, byte_count);
   });
 }
 
 adn_status adn_tensor_fill(adn_tensor* tensor, float value) noexcept {
   return guard([&] {
     require(tensor, "tensor");
+    const Use use(tensor->impl.storage()->use(), "tensor");
     tensor->impl.fill(value);
   });
 }

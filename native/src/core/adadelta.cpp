@@ -13,25 +13,6 @@ namespace {
 
 using ull = unsigned long long;
 
-void check_not_negative(double value, const char* name, const char* field) {
-  if (!(std::isfinite(value) && value >= 0)) {
-    fail(ADN_STATUS_INVALID_ARGUMENT, "%s.%s: %g, expected a finite %s >= 0", name, field, shown(value), field);
-  }
-}
-
-void check_choice(int32_t value, const char* name, const char* field) {
-  if (value < 0 || value > 2) fail(ADN_STATUS_INVALID_ARGUMENT, "%s.%s: %d, expected 0, 1 or 2", name, field, value);
-}
-
-void check_reserved(uint32_t value, const char* name) {
-  if (value != 0) fail(ADN_STATUS_INVALID_ARGUMENT, "%s.reserved: %u, expected 0", name, value);
-}
-
-bool is_16_bit(int32_t dtype) { return dtype == ADN_DTYPE_FLOAT16 || dtype == ADN_DTYPE_BFLOAT16; }
-
-// What a step computes in and keeps its state in.
-int32_t state_dtype(int32_t dtype) { return is_16_bit(dtype) ? ADN_DTYPE_FLOAT32 : dtype; }
-
 adn_adadelta_group to_group(const adn_adadelta_options& o, const std::optional<Tensor>& lr) {
   adn_adadelta_group group = {};
   group.lr = o.lr;
@@ -67,90 +48,26 @@ adn_adadelta_piece to_piece(const Adadelta::Slot& slot, uint64_t start) {
 }
 
 template <class From>
-Tensor widened(const Tensor& from) {
+Tensor widened(const Tensor& from, const UseFlag::Pointer& use) {
   std::vector<From> elements(from.count());
-  from.read_bytes(elements.data(), from.bytes());
+  from.read_bytes(elements.data(), 0, from.bytes());
   std::vector<float> floats(from.count());
   std::transform(elements.begin(), elements.end(), floats.begin(), [](From x) { return to_float(x); });
-  Tensor to = Tensor::zeros(from.storage()->context(), ADN_DTYPE_FLOAT32, from.shape(), from.rank());
+  Tensor to = Tensor::zeros(from.storage()->context(), ADN_DTYPE_FLOAT32, from.shape(), from.rank(), use);
   to.write(floats.data(), floats.size());
   return to;
 }
 
 // A copy in the type that the step computes in.
-Tensor wide_copy(const Tensor& from) {
-  if (from.dtype() == ADN_DTYPE_FLOAT16) return widened<Half>(from);
-  if (from.dtype() == ADN_DTYPE_BFLOAT16) return widened<BFloat16>(from);
-  Tensor to = Tensor::zeros(from.storage()->context(), from.dtype(), from.shape(), from.rank());
-  from.context().call(&adn_backend::copy, from.context().device(), to.data(), static_cast<const void*>(from.data()),
-                      from.bytes());
+Tensor wide_copy(const Tensor& from, const UseFlag::Pointer& use) {
+  if (from.dtype() == ADN_DTYPE_FLOAT16) return widened<Half>(from, use);
+  if (from.dtype() == ADN_DTYPE_BFLOAT16) return widened<BFloat16>(from, use);
+  Tensor to = Tensor::zeros(from.storage()->context(), from.dtype(), from.shape(), from.rank(), use);
+  to.copy_from(from);
   return to;
 }
 
 }  // namespace
-
-adn_adadelta_options default_adadelta_options() { return preset_adadelta_options(ADN_PRESET_PYTORCH); }
-
-adn_adadelta_options preset_adadelta_options(int32_t preset) {
-  adn_adadelta_options options = {};
-  options.struct_size = sizeof options;
-  options.lr = 1.0;
-  options.rho = 0.95;
-  options.eps = 1e-6;
-  switch (preset) {
-    case ADN_PRESET_PYTORCH:
-      options.rho = 0.9;
-      break;
-    case ADN_PRESET_PAPER2012:
-      break;
-    case ADN_PRESET_KERAS:
-      options.lr = 0.001;
-      options.eps = 1e-7;
-      break;
-    default:
-      fail(ADN_STATUS_INVALID_ARGUMENT, "preset: %d, expected 0 (PyTorch), 1 (the paper of 2012) or 2 (Keras)", preset);
-  }
-  return options;
-}
-
-adn_adadelta_pass_options default_adadelta_pass_options() {
-  adn_adadelta_pass_options options = {};
-  options.struct_size = sizeof options;
-  options.gradient_scale = 1.0;
-  return options;
-}
-
-void check_adadelta_options(const adn_adadelta_options& options, const char* name) {
-  check_not_negative(options.lr, name, "lr");
-  if (!(options.rho >= 0 && options.rho <= 1)) {
-    fail(ADN_STATUS_INVALID_ARGUMENT, "%s.rho: %g, expected 0 <= rho <= 1", name, shown(options.rho));
-  }
-  check_not_negative(options.eps, name, "eps");
-  check_not_negative(options.weight_decay, name, "weight_decay");
-  check_flag(options.maximize, name, "maximize");
-  check_choice(options.foreach, name, "foreach");
-  check_flag(options.capturable, name, "capturable");
-  check_flag(options.differentiable, name, "differentiable");
-  check_choice(options.zero_eps, name, "zero_eps");
-  check_flag(options.master_weights, name, "master_weights");
-  check_reserved(options.reserved, name);
-  check_not_negative(options.decoupled_weight_decay, name, "decoupled_weight_decay");
-  check_not_negative(options.clip_value, name, "clip_value");
-  if (!(options.average_decay >= 0 && options.average_decay < 1)) {
-    fail(ADN_STATUS_INVALID_ARGUMENT, "%s.average_decay: %g, expected 0 <= average_decay < 1", name,
-         shown(options.average_decay));
-  }
-  if (options.differentiable != 0 && options.foreach == ADN_FOREACH_TRUE) {
-    fail(ADN_STATUS_INVALID_ARGUMENT, "%s.foreach: 2 (true) with differentiable 1, expected 0 (auto) or 1 (false)",
-         name);
-  }
-  if (options.differentiable != 0 && options.clip_value != 0) {
-    fail(ADN_STATUS_INVALID_ARGUMENT, "%s.clip_value: %g with differentiable 1, expected 0", name, options.clip_value);
-  }
-  if (options.zero_eps == ADN_ZERO_EPS_REFUSE && options.eps == 0) {
-    fail(ADN_STATUS_INVALID_ARGUMENT, "%s.eps: 0, expected eps > 0 with zero_eps 1 (refuse)", name);
-  }
-}
 
 Adadelta::Adadelta(std::shared_ptr<Context> context, const adn_adadelta_options& defaults)
     : context_(std::move(context)), defaults_(defaults), pass_(default_adadelta_pass_options()) {
@@ -197,29 +114,29 @@ void Adadelta::check_memory(const Tensor& gradient, uint64_t index, const std::v
   }
 }
 
-void Adadelta::check_differentiable(const Tensor& parameter, const adn_adadelta_options& options) const {
-  if (options.differentiable != 0 && is_16_bit(parameter.dtype())) {
-    fail(ADN_STATUS_INVALID_ARGUMENT, "options.differentiable: 1 with a parameter of type %s, expected 0",
-         dtype_name(parameter.dtype()));
-  }
-}
-
 // Makes or drops what the options keep beside the state.
 void Adadelta::make_weights(Slot& slot, const adn_adadelta_options& options) const {
   if (options.master_weights == 0 || !is_16_bit(slot.parameter.dtype())) {
     slot.master.reset();
   } else if (!slot.master) {
-    slot.master = wide_copy(slot.parameter);
+    slot.master = wide_copy(slot.parameter, use_);
   }
   if (options.average_decay == 0) {
     slot.average.reset();
   } else if (!slot.average) {
-    slot.average = wide_copy(slot.master ? *slot.master : slot.parameter);
+    slot.average = wide_copy(slot.master ? *slot.master : slot.parameter, use_);
   }
 }
 
 // Makes the pieces of the slots and hands them to the backend; on failure the former ones stay.
 void Adadelta::take(std::vector<Slot> slots) {
+  std::vector<Storage*> written;
+  for (const Slot& slot : slots) {
+    Storage* storage = slot.parameter.storage().get();
+    if (storage->has_copies() && std::find(written.begin(), written.end(), storage) == written.end()) {
+      written.push_back(storage);
+    }
+  }
   std::vector<adn_adadelta_piece> pieces;
   pieces.reserve(slots.size());
   uint64_t start = 0, groups = 0;
@@ -232,6 +149,7 @@ void Adadelta::take(std::vector<Slot> slots) {
                  static_cast<const adn_adadelta_piece*>(pieces.data()), uint64_t{pieces.size()}, groups);
   slots_ = std::move(slots);
   pieces_ = std::move(pieces);
+  written_ = std::move(written);
   prepared_ = true;
 }
 
@@ -240,7 +158,7 @@ uint64_t Adadelta::add_group(const std::vector<Tensor>& parameters, const std::v
   check_adadelta_options(options, "options");
   const uint64_t group = options_.size();
   std::vector<Slot> slots = slots_;
-  const auto steps = std::make_shared<Storage>(context_, parameters.size() * sizeof(uint64_t));
+  const auto steps = std::make_shared<Storage>(context_, parameters.size() * sizeof(uint64_t), use_);
   for (size_t i = 0; i < parameters.size(); ++i) {
     const Tensor& p = parameters[i];
     if (p.storage()->context() != context_) {
@@ -257,9 +175,10 @@ uint64_t Adadelta::add_group(const std::vector<Tensor>& parameters, const std::v
       }
     }
     const int32_t dtype = state_dtype(p.dtype());
-    slots.push_back({p, gradients[i], Tensor::zeros(context_, dtype, p.shape(), p.rank()),
-                     Tensor::zeros(context_, dtype, p.shape(), p.rank()), std::nullopt, std::nullopt, steps, i, group});
-    check_differentiable(p, options);
+    check_adadelta_types(p.dtype(), options);
+    slots.push_back({p, gradients[i], Tensor::zeros(context_, dtype, p.shape(), p.rank(), use_),
+                     Tensor::zeros(context_, dtype, p.shape(), p.rank(), use_), std::nullopt, std::nullopt, steps, i,
+                     group});
     make_weights(slots.back(), options);
   }
   for (size_t i = 0; i < parameters.size(); ++i) {
@@ -299,7 +218,7 @@ void Adadelta::set_options(uint64_t group, const adn_adadelta_options& options) 
   check_group(group);
   check_adadelta_options(options, "options");
   for (const Slot& slot : slots_) {
-    if (slot.group == group) check_differentiable(slot.parameter, options);
+    if (slot.group == group) check_adadelta_types(slot.parameter.dtype(), options);
   }
   const adn_adadelta_options& former = options_[group];
   if (options.master_weights != former.master_weights || (options.average_decay != 0) != (former.average_decay != 0)) {
@@ -337,21 +256,17 @@ double Adadelta::lr(uint64_t group) const {
   double wide = 0;
   float narrow = 0;
   const bool is_wide = lr->dtype() == ADN_DTYPE_FLOAT64;
-  lr->read_bytes(is_wide ? static_cast<void*>(&wide) : &narrow, lr->bytes());
+  lr->read_bytes(is_wide ? static_cast<void*>(&wide) : &narrow, 0, lr->bytes());
   return is_wide ? wide : static_cast<double>(narrow);
 }
 
 void Adadelta::set_lr(uint64_t group, double lr) {
   check_group(group);
-  // one bound for all groups, whichever type one's memory has
-  constexpr float most = std::numeric_limits<float>::max();
-  if (!(lr >= 0 && lr <= double{most})) {
-    fail(ADN_STATUS_INVALID_ARGUMENT, "lr: %g, expected 0 <= lr <= %g", shown(lr), double{most});
-  }
+  check_lr(lr);
   if (auto& memory = lr_tensors_[group]) {
     const float narrow = static_cast<float>(lr);
     const bool is_wide = memory->dtype() == ADN_DTYPE_FLOAT64;
-    memory->write_bytes(is_wide ? static_cast<const void*>(&lr) : &narrow, memory->bytes());
+    memory->write_bytes(is_wide ? static_cast<const void*>(&lr) : &narrow, 0, memory->bytes());
   } else {
     options_[group].lr = lr;
     groups_[group].lr = lr;
@@ -369,14 +284,7 @@ void Adadelta::set_gradient(uint64_t index, const Gradient& gradient) {
 }
 
 void Adadelta::set_pass_options(const adn_adadelta_pass_options& options) {
-  check_flag(options.zero_gradients, "options", "zero_gradients");
-  if (!(std::isfinite(options.gradient_scale) && options.gradient_scale > 0)) {
-    fail(ADN_STATUS_INVALID_ARGUMENT, "options.gradient_scale: %g, expected a finite gradient_scale > 0",
-         shown(options.gradient_scale));
-  }
-  check_not_negative(options.clip_norm, "options", "clip_norm");
-  check_flag(options.skip_nonfinite, "options", "skip_nonfinite");
-  check_reserved(options.reserved, "options");
+  check_pass_options(options);
   if (options.zero_gradients != 0 && pass_.zero_gradients == 0) {
     for (uint64_t i = 0; i < slots_.size(); ++i) {
       for (uint64_t j = 0; j < i; ++j) {
@@ -391,13 +299,16 @@ void Adadelta::set_pass_options(const adn_adadelta_pass_options& options) {
   pass_ = options;
 }
 
-void Adadelta::step() {
-  step_with([&](void* optimizer, const adn_adadelta_pass& pass) {
-    context_->call(&adn_backend::adadelta_step, optimizer, &pass);
+void Adadelta::step() { finish_step(prepare_step()); }
+
+void Adadelta::finish_step(const adn_adadelta_pass& pass) {
+  finish_step(pass, [&](void* optimizer, const adn_adadelta_pass* step_pass) {
+    context_->call(&adn_backend::adadelta_step, optimizer, step_pass);
   });
 }
 
-adn_adadelta_pass Adadelta::prepare() {
+adn_adadelta_pass Adadelta::prepare_step() {
+  prepare_record();
   if (!prepared_) {
     context_->call(&adn_backend::adadelta_prepare, backend_optimizer_,
                    static_cast<const adn_adadelta_piece*>(pieces_.data()), uint64_t{pieces_.size()},
@@ -414,74 +325,13 @@ adn_adadelta_pass Adadelta::prepare() {
   return pass;
 }
 
-void Adadelta::stepped() {
-  for (const Slot& slot : slots_) slot.parameter.storage()->touch();
-}
-
-bool Adadelta::records() const {
-  return std::any_of(options_.begin(), options_.end(), [](const auto& o) { return o.differentiable != 0; });
-}
-
-// Puts what a step is about to read on the tape, for the groups that are differentiable.
-void Adadelta::record() {
-  std::vector<Record> records;
-  for (uint64_t i = 0; i < slots_.size(); ++i) {
-    const Slot& slot = slots_[i];
-    if (options_[slot.group].differentiable == 0 || !slot.gradient) continue;
-    if (pass_.gradient_scale != 1 || pass_.clip_norm != 0 || pass_.skip_nonfinite != 0) {
-      fail(ADN_STATUS_INVALID_STATE,
-           "step: group %llu is differentiable, expected pass options without gradient_scale, clip_norm and "
-           "skip_nonfinite",
-           static_cast<ull>(slot.group));
-    }
-    adn_adadelta_group group = groups_[slot.group];
-    group.lr = lr(slot.group);
-    records.push_back({i, group, wide_copy(slot.parameter), wide_copy(*slot.gradient), wide_copy(slot.square_avg),
-                       wide_copy(slot.acc_delta)});
+void Adadelta::touch_written() const {
+  for (Storage* storage : written_) storage->touch();
+  if (pass_.zero_gradients == 0) return;
+  // The gradient of one network's parameter may be a parameter of another.
+  for (const Slot& slot : slots_) {
+    if (slot.gradient && slot.gradient->storage()->has_copies()) slot.gradient->storage()->touch();
   }
-  if (!records.empty()) tape_.push_back(std::move(records));
-}
-
-void Adadelta::backward(double* lr_gradients, const std::vector<Cotangent>& cotangents) {
-  if (tape_.empty()) fail(ADN_STATUS_INVALID_STATE, "backward: no recorded step to go back through");
-  const std::vector<Record>& records = tape_.back();
-  for (const Record& record : records) {
-    const Cotangent& c = cotangents[record.index];
-    const std::pair<const char*, const std::optional<Tensor>&> parts[] = {
-        {"parameter", c.parameter}, {"gradient", c.gradient}, {"square_avg", c.square_avg}, {"acc_delta", c.acc_delta}};
-    for (const auto& [part, tensor] : parts) {
-      const auto index = static_cast<ull>(record.index);
-      if (!tensor) fail(ADN_STATUS_INVALID_ARGUMENT, "cotangents[%llu].%s: NULL", index, part);
-      if (tensor->storage()->context() != context_ || !tensor->same_shape(record.parameter) ||
-          tensor->dtype() != record.parameter.dtype()) {
-        fail(ADN_STATUS_INVALID_ARGUMENT,
-             "cotangents[%llu].%s: %s of shape %s, expected %s of shape %s on the "
-             "optimizer's context",
-             index, part, dtype_name(tensor->dtype()), ShapeText(tensor->shape(), tensor->rank()).text,
-             dtype_name(record.parameter.dtype()), ShapeText(record.parameter.shape(), record.parameter.rank()).text);
-      }
-    }
-  }
-  for (const Record& record : records) {
-    const Cotangent& c = cotangents[record.index];
-    const bool complex = record.parameter.dtype() == ADN_DTYPE_COMPLEX64;
-    adn_adadelta_vjp vjp = {};
-    vjp.p = record.parameter.data();
-    vjp.g = record.gradient.data();
-    vjp.v = record.square_avg.data();
-    vjp.u = record.acc_delta.data();
-    vjp.p_bar = c.parameter->data();
-    vjp.g_bar = c.gradient->data();
-    vjp.v_bar = c.square_avg->data();
-    vjp.u_bar = c.acc_delta->data();
-    vjp.count = complex ? 2 * record.parameter.count() : record.parameter.count();
-    vjp.dtype = complex ? ADN_DTYPE_FLOAT32 : record.parameter.dtype();
-    double unwanted = 0;
-    context_->call(&adn_backend::adadelta_vjp,
-                   lr_gradients == nullptr ? &unwanted : lr_gradients + slots_[record.index].group, context_->device(),
-                   static_cast<const adn_adadelta_vjp*>(&vjp), static_cast<const adn_adadelta_group*>(&record.group));
-  }
-  tape_.pop_back();
 }
 
 adn_adadelta_result Adadelta::result() const {

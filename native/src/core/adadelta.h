@@ -8,8 +8,16 @@
 
 namespace adn {
 
+bool is_16_bit(int32_t dtype);
+// What a step on a parameter of this type computes in and keeps its state in.
+int32_t state_dtype(int32_t dtype);
+
 // Refuses what torch.optim.Adadelta refuses, NaN and infinity included. name is the argument the message begins with.
 void check_adadelta_options(const adn_adadelta_options& options, const char* name);
+// Refuses what cannot be had with a parameter of this type.
+void check_adadelta_types(int32_t dtype, const adn_adadelta_options& options);
+void check_pass_options(const adn_adadelta_pass_options& options);
+void check_lr(double lr);
 adn_adadelta_options default_adadelta_options();
 adn_adadelta_options preset_adadelta_options(int32_t preset);
 adn_adadelta_pass_options default_adadelta_pass_options();
@@ -24,6 +32,7 @@ class Adadelta {
   Adadelta& operator=(const Adadelta&) = delete;
 
   const std::shared_ptr<Context>& context() const { return context_; }
+  const UseFlag::Pointer& use() const { return use_; }
   const adn_adadelta_options& defaults() const { return defaults_; }
 
   uint64_t add_group(const std::vector<Tensor>& parameters, const std::vector<Gradient>& gradients,
@@ -40,20 +49,18 @@ class Adadelta {
   void set_pass_options(const adn_adadelta_pass_options& options);
 
   void step();
-  // The same where take(backend's optimizer, pass) has the backend do it, together with the network's passes.
+  // A step in two halves, for a caller that has other work in between which must not be done in vain: prepare_step does all that
+  // can fail for a reason known beforehand, and finish_step has take(backend's optimizer, pass) do the step.
+  adn_adadelta_pass prepare_step();
   template <class Take>
-  void step_with(const Take& take) {
-    const adn_adadelta_pass pass = prepare();
-    const size_t recorded = tape_.size();
+  void finish_step(const adn_adadelta_pass& pass, const Take& take) {
     record();
-    try {
-      take(backend_optimizer_, pass);
-    } catch (...) {
-      tape_.resize(recorded);
-      throw;
-    }
-    stepped();
+    touch_written();
+    take(backend_optimizer_, &pass);
+    if (!pending_.empty()) tape_.push_back(std::move(pending_));
+    pending_.clear();
   }
+  void finish_step(const adn_adadelta_pass& pass);
   // Whether a step first copies what it will read, the gradients included.
   bool records() const;
   adn_adadelta_result result() const;
@@ -83,17 +90,17 @@ class Adadelta {
   const Slot& slot(uint64_t index) const;
 
  private:
-  adn_adadelta_pass prepare();
-  void stepped();
+  void touch_written() const;
   void check_group(uint64_t group) const;
   void check_gradient(const Gradient& gradient, const Tensor& parameter, const char* name) const;
   void check_memory(const Tensor& gradient, uint64_t index, const std::vector<Slot>& slots, const char* name) const;
   void make_weights(Slot& slot, const adn_adadelta_options& options) const;
   void take(std::vector<Slot> slots);
-  void check_differentiable(const Tensor& parameter, const adn_adadelta_options& options) const;
+  void prepare_record();
   void record();
 
   std::shared_ptr<Context> context_;
+  UseFlag::Pointer use_ = std::make_shared<UseFlag>();
   adn_adadelta_options defaults_;
   adn_adadelta_pass_options pass_;
   void* backend_optimizer_ = nullptr;
@@ -104,7 +111,8 @@ class Adadelta {
   // By parameter.
   std::vector<Slot> slots_;
   std::vector<adn_adadelta_piece> pieces_;
-  bool prepared_ = true;  // the backend knows the pieces as they are
+  bool prepared_ = true;           // the backend knows the pieces as they are
+  std::vector<Storage*> written_;  // of the parameters that have copies elsewhere
 
   // What a step read of one parameter.
   struct Record {
@@ -113,6 +121,7 @@ class Adadelta {
     Tensor parameter, gradient, square_avg, acc_delta;
   };
   std::vector<std::vector<Record>> tape_;
+  std::vector<Record> pending_;  // of the step that has been prepared
 };
 
 }  // namespace adn

@@ -61,15 +61,19 @@ Dataset::Dataset(std::shared_ptr<Context> context, const uint8_t* pixels, const 
 
 Dataset::~Dataset() { context_->backend().dataset_destroy(data_); }
 
-Storage::Storage(std::shared_ptr<Context> context, uint64_t bytes)
-    : context_(std::move(context)), bytes_(bytes), own_(true) {
+Storage::Storage(std::shared_ptr<Context> context, uint64_t bytes, UseFlag::Pointer use)
+    : context_(std::move(context)), bytes_(bytes), own_(true), use_(std::move(use)) {
   void* memory = nullptr;
   context_->call(&adn_backend::allocate, &memory, context_->device(), bytes);
   data_ = static_cast<unsigned char*>(memory);
 }
 
 Storage::Storage(std::shared_ptr<Context> context, void* external, uint64_t bytes, adn_release release, void* user)
-    : context_(std::move(context)), data_(static_cast<unsigned char*>(external)), bytes_(bytes), own_(false) {
+    : context_(std::move(context)),
+      data_(static_cast<unsigned char*>(external)),
+      bytes_(bytes),
+      own_(false),
+      use_(std::make_shared<UseFlag>()) {
   context_->call(&adn_backend::check_external, context_->device(), static_cast<const void*>(external), bytes);
   release_ = release;
   user_ = user;

@@ -1,12 +1,12 @@
 // A device and its backend, and the memory allocated on it.
 #pragma once
 
-#include <atomic>
 #include <memory>
 #include <vector>
 
 #include "core/backends.h"
 #include "core/error.h"
+#include "core/use_flag.h"
 
 namespace adn {
 
@@ -64,7 +64,8 @@ class Dataset {
 // Device memory that tensors look at: zeroed memory of its own, or the caller's.
 class Storage {
  public:
-  Storage(std::shared_ptr<Context> context, uint64_t bytes);
+  // use: the flag of the object that it is part of; without it, it is one of its own.
+  Storage(std::shared_ptr<Context> context, uint64_t bytes, UseFlag::Pointer use = std::make_shared<UseFlag>());
   // release(user) is called when the last user is gone; not when this throws.
   Storage(std::shared_ptr<Context> context, void* external, uint64_t bytes, adn_release release, void* user);
   ~Storage();
@@ -76,9 +77,16 @@ class Storage {
   float* floats() const { return reinterpret_cast<float*>(data_); }
   uint64_t bytes() const { return bytes_; }
 
-  // Changes whenever the contents do, so that copies derived from them can be kept.
+  const UseFlag::Pointer& use() const { return use_; }
+
+  // Changes whenever the contents do, so that copies derived from them can be kept. Whoever writes to the memory, or has a
+  // backend write to it, calls touch first, and holds the flag.
   uint64_t version() const { return version_; }
   void touch() { ++version_; }
+
+  // Whether anything is derived from the contents: a step, which may write to a thousand storages, touches those alone.
+  bool has_copies() const { return has_copies_; }
+  void note_copies() { has_copies_ = true; }
 
  private:
   std::shared_ptr<Context> context_;
@@ -87,7 +95,9 @@ class Storage {
   bool own_;
   adn_release release_ = nullptr;
   void* user_ = nullptr;
-  std::atomic<uint64_t> version_{1};
+  UseFlag::Pointer use_;
+  uint64_t version_ = 1;
+  bool has_copies_ = false;
 };
 
 }  // namespace adn

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <cstdarg>
+#include <cstdint>
 #include <exception>
 #include <new>
+#include <type_traits>
 
 #include "adadelta/adadelta.h"
 
@@ -23,9 +25,16 @@ void set_error(const char* format, ...) noexcept __attribute__((format(printf, 1
 // A number for a message: printf also writes the sign of a NaN, and .NET's NaN would be -nan.
 inline double shown(double value) { return value == value ? value : __builtin_nan(""); }
 
-// Refuses NULL for an argument that needs an object or a place to write to.
-inline void require(const void* pointer, const char* name) {
+// Refuses NULL for an argument that needs an object or memory, and an address that is not aligned to what lies there.
+template <class T>
+void require(const T* pointer, const char* name) {
   if (pointer == nullptr) fail(ADN_STATUS_INVALID_ARGUMENT, "%s: NULL", name);
+  if constexpr (!std::is_void_v<T>) {
+    if (reinterpret_cast<uintptr_t>(pointer) % alignof(T) != 0) {
+      fail(ADN_STATUS_INVALID_ARGUMENT, "%s: %p, expected a multiple of %zu, the alignment of its elements", name,
+           static_cast<const void*>(pointer), alignof(T));
+    }
+  }
 }
 
 // Runs the body of an exported function: what it throws becomes a status, and goes no further.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 
 #include "core/philox.h"
 #include "core/random.h"
@@ -18,30 +19,86 @@ constexpr uint64_t kMaxStep = (uint64_t{1} << 40) - 1;
 
 Network::Network(std::shared_ptr<Context> context, const std::vector<adn_layer>& layers,
                  const adn_network_options& options)
-    : context_(std::move(context)), plan_(make_plan(layers, options)) {
-  // A network without parameters still has a place to point at.
-  parameters_ = std::make_shared<Storage>(context_, std::max<uint64_t>(plan_.parameter_floats, 1) * sizeof(float));
-  gradients_ = std::make_shared<Storage>(context_, std::max<uint64_t>(plan_.parameter_floats, 1) * sizeof(float));
-  arena_ = std::make_shared<Storage>(context_, plan_.arena_floats * sizeof(float));
+    : context_(std::move(context)),
+      plan_(make_plan(layers, options)),
+      backend_network_(nullptr, Destroy{context_.get()}) {
+  allocate();
+  draw_parameters();
+}
+
+Network::Network(const Network& other, uint64_t max_batch_size, bool inference)
+    : context_(other.context_),
+      plan_(other.plan_.with(max_batch_size, inference)),
+      backend_network_(nullptr, Destroy{context_.get()}) {
+  allocate();
+}
+
+void Network::allocate() {
+  const bool inference = plan_.options.inference != 0;
+  // A network without parameters still has an address to point at.
+  const uint64_t parameters = std::max<uint64_t>(plan_.parameter_floats, 1) * sizeof(float);
+  const uint64_t gradients = inference ? sizeof(float) : parameters, arena = plan_.arena_floats * sizeof(float);
+  uint64_t workspaces = 0;
+  labels_.resize(plan_.options.max_batch_size);
+  if (context_->backend().network_read_losses == nullptr) losses_.resize(ADN_LOSS_HISTORY);
+  try {
+    parameters_ = std::make_shared<Storage>(context_, parameters, use_);
+    gradients_ = std::make_shared<Storage>(context_, gradients, use_);
+    arena_ = std::make_shared<Storage>(context_, arena, use_);
+    const adn_plan view = plan_.view();
+    void* made = nullptr;
+    context_->call(&adn_backend::network_create, &made, &workspaces, context_->device(), &view);
+    backend_network_.reset(made);
+  } catch (const Error& error) {
+    if (error.status != ADN_STATUS_OUT_OF_MEMORY) throw;
+    char cause[256];
+    std::snprintf(cause, sizeof cause, "%s", last_error());
+    fail(ADN_STATUS_OUT_OF_MEMORY,
+         "%s, for a network with %llu bytes of parameters, %llu of gradients and %llu of activations for a batch of "
+         "%llu, and "
+         "its workspaces",
+         cause, static_cast<ull>(parameters), static_cast<ull>(gradients), static_cast<ull>(arena),
+         static_cast<ull>(plan_.options.max_batch_size));
+  }
+  parameters_->note_copies();
+  memory_bytes_ =
+      workspaces + parameters + gradients + arena + labels_.size() * sizeof(int32_t) + losses_.size() * sizeof(float);
+}
+
+void Network::draw_parameters() {
   std::vector<float> initial;
   for (size_t i = 0; i < plan_.parameters.size(); ++i) {
     const PlannedParameter& parameter = plan_.parameters[i];
     initial.resize(parameter.count);
     // kaiming_uniform(a = sqrt 5) of torch.nn.Conv2d and Linear comes to this bound, which is also the bias's.
     const float bound = static_cast<float>(1.0 / std::sqrt(static_cast<double>(parameter.fan_in)));
-    random_uniform(initial.data(), parameter.count, bound, options.seed, init_stream(i));
+    random_uniform(initial.data(), parameter.count, bound, plan_.options.seed, init_stream(i));
     value(i).write(initial.data(), parameter.count);
   }
-  const adn_plan view = plan_.view();
-  uint64_t bytes = 0;
-  context_->call(&adn_backend::network_create, &backend_network_, &bytes, context_->device(), &view);
-  labels_.resize(options.max_batch_size);
-  if (context_->backend().network_read_losses == nullptr) losses_.resize(ADN_LOSS_HISTORY);
-  memory_bytes_ = bytes + parameters_->bytes() + gradients_->bytes() + arena_->bytes();
 }
 
-Network::~Network() {
-  if (backend_network_ != nullptr) context_->backend().network_destroy(backend_network_);
+void Network::copy_parameters(const Network& from) {
+  const auto same = [](const PlannedParameter& a, const PlannedParameter& b) {
+    return a.name == b.name && a.rank == b.rank && std::equal(a.shape, a.shape + a.rank, b.shape);
+  };
+  const auto &mine = plan_.parameters, &theirs = from.plan_.parameters;
+  if (mine.size() != theirs.size() || !std::equal(mine.begin(), mine.end(), theirs.begin(), same)) {
+    fail(ADN_STATUS_INVALID_ARGUMENT,
+         "from: %zu parameters that are not those of the network to copy to (%zu), expected the same names and shapes",
+         theirs.size(), mine.size());
+  }
+  parameters_->touch();
+  if (from.context_ == context_) {
+    context_->call(&adn_backend::copy, context_->device(), static_cast<void*>(parameters_->data()),
+                   static_cast<const void*>(from.parameters_->data()), parameters_->bytes());
+  } else {
+    std::vector<unsigned char> bytes(parameters_->bytes());
+    from.context_->call(&adn_backend::read, static_cast<void*>(bytes.data()), from.context_->device(),
+                        static_cast<const void*>(from.parameters_->data()), uint64_t{bytes.size()});
+    context_->call(&adn_backend::write, context_->device(), static_cast<void*>(parameters_->data()),
+                   static_cast<const void*>(bytes.data()), uint64_t{bytes.size()});
+  }
+  step_ = from.step_.load();
 }
 
 Tensor Network::tensor(const std::shared_ptr<Storage>& storage, uint64_t parameter) const {
@@ -136,6 +193,12 @@ void Network::check_labels(const int32_t* labels, uint64_t count) const {
   }
 }
 
+void Network::check_trains(const char* call) const {
+  if (plan_.options.inference != 0) {
+    fail(ADN_STATUS_INVALID_STATE, "%s: the network was made for inference, expected one made to train", call);
+  }
+}
+
 // Until a pass is through, the arena holds nothing that could be gone on from.
 void Network::forget_pass() {
   batch_ = 0;
@@ -146,13 +209,13 @@ void Network::note_pass(uint64_t batch_size, int32_t mode) {
   batch_ = batch_size;
   pass_step_ = step_;
   can_go_back_ = mode == ADN_MODE_TRAIN;
-  if (can_go_back_) step_ = step_ == kMaxStep ? 0 : step_ + 1;
+  if (can_go_back_) step_ = pass_step_ == kMaxStep ? 0 : pass_step_ + 1;
 }
 
 void Network::run_forward(const adn_batch& batch, int32_t mode) {
   forget_pass();
   const adn_network_memory m = memory();
-  context_->call(&adn_backend::network_forward, backend_network_, &m, &batch, mode, step_);
+  context_->call(&adn_backend::network_forward, backend_network_.get(), &m, &batch, mode, step_.load());
   note_pass(batch.count, mode);
 }
 
@@ -160,7 +223,7 @@ float Network::run_loss(const int32_t* labels) {
   float loss = 0;
   has_loss_ = false;
   const adn_network_memory m = memory();
-  context_->call(&adn_backend::network_loss, &loss, backend_network_, &m, labels, batch_);
+  context_->call(&adn_backend::network_loss, &loss, backend_network_.get(), &m, labels, batch_);
   has_loss_ = true;
   return loss;
 }
@@ -168,8 +231,8 @@ float Network::run_loss(const int32_t* labels) {
 void Network::run_backward(const float* output_gradient) {
   const adn_network_memory m = memory();
   has_input_gradient_ = false;
-  context_->call(&adn_backend::network_backward, backend_network_, &m, output_gradient, batch_, pass_step_);
   gradients_->touch();
+  context_->call(&adn_backend::network_backward, backend_network_.get(), &m, output_gradient, batch_, pass_step_);
   // The places of the gradients are used in turn, so that of the logits is gone.
   has_loss_ = false;
   has_input_gradient_ = plan_.options.input_gradient != 0;
@@ -179,6 +242,7 @@ void Network::forward(float* output, uint64_t output_total, const adn_batch& bat
   if (mode != ADN_MODE_EVALUATE && mode != ADN_MODE_TRAIN) {
     fail(ADN_STATUS_INVALID_ARGUMENT, "mode: %d, expected 0 (evaluate) or 1 (train)", mode);
   }
+  if (mode == ADN_MODE_TRAIN) check_trains("mode");
   const uint64_t expected = batch.count * plan_.output.count();
   if (output_total != 0 || output != nullptr) {
     if (output_total != expected) {
@@ -190,11 +254,13 @@ void Network::forward(float* output, uint64_t output_total, const adn_batch& bat
   run_forward(batch, mode);
   if (output != nullptr) {
     const adn_network_memory m = memory();
-    context_->call(&adn_backend::network_read_value, output, backend_network_, &m, uint64_t{plan_.ops.size()}, batch_);
+    context_->call(&adn_backend::network_read_value, output, backend_network_.get(), &m, uint64_t{plan_.ops.size()},
+                   batch_);
   }
 }
 
 float Network::loss(const int32_t* labels, uint64_t label_count) {
+  check_trains("loss");
   if (batch_ == 0) fail(ADN_STATUS_INVALID_STATE, "loss: no forward pass to take the loss of");
   if (label_count != batch_) {
     fail(ADN_STATUS_INVALID_ARGUMENT, "label_count: %llu, expected %llu, the batch size of the last forward pass",
@@ -205,9 +271,9 @@ float Network::loss(const int32_t* labels, uint64_t label_count) {
 }
 
 void Network::backward(const float* output_gradient, uint64_t count) {
-  if (!can_go_back_) fail(ADN_STATUS_INVALID_STATE, "backward: no forward pass in mode TRAIN to go back from");
+  if (!can_go_back_) fail(ADN_STATUS_INVALID_STATE, "backward: no forward pass in mode TRAIN before it");
   if (output_gradient == nullptr && count == 0) {
-    if (!has_loss_) fail(ADN_STATUS_INVALID_STATE, "backward: no loss to go back from, and no output_gradient given");
+    if (!has_loss_) fail(ADN_STATUS_INVALID_STATE, "backward: no loss before it, and no output_gradient given");
   } else {
     require(output_gradient, "output_gradient");
     if (count != batch_ * plan_.output.count()) {
@@ -222,24 +288,36 @@ void Network::backward(const float* output_gradient, uint64_t count) {
 
 // What run_forward, run_loss, run_backward and Adadelta::step do in turn, in one call of the backend.
 void Network::run_train_step(float* loss, Adadelta& optimizer, const adn_batch& batch) {
-  const auto run = [&](void* backend_optimizer, const adn_adadelta_pass* pass) {
+  const adn_adadelta_pass pass = optimizer.prepare_step();
+  const auto run = [&](void* backend_optimizer, const adn_adadelta_pass* step_pass) {
     forget_pass();
     const adn_network_memory m = memory();
-    context_->call(&adn_backend::network_train_step, loss, backend_network_, &m, &batch, step_, backend_optimizer,
-                   pass);
-    note_pass(batch.count, ADN_MODE_TRAIN);
     gradients_->touch();
+    context_->call(&adn_backend::network_train_step, loss, backend_network_.get(), &m, &batch, step_.load(),
+                   backend_optimizer, step_pass);
+    note_pass(batch.count, ADN_MODE_TRAIN);
     has_input_gradient_ = plan_.options.input_gradient != 0;
   };
   if (optimizer.records()) {
     run(nullptr, nullptr);
-    optimizer.step();
+    optimizer.finish_step(pass);
   } else {
-    optimizer.step_with([&](void* backend_optimizer, const adn_adadelta_pass& pass) { run(backend_optimizer, &pass); });
+    optimizer.finish_step(pass, run);
   }
 }
 
+// All that can fail comes before anything changes: what a step needs is allocated, and the batch has been checked.
+float Network::run_train_step_in_parts(Adadelta& optimizer, const adn_batch& batch) {
+  const adn_adadelta_pass pass = optimizer.prepare_step();
+  run_forward(batch, ADN_MODE_TRAIN);
+  const float loss = run_loss(batch.labels);
+  run_backward(nullptr);
+  optimizer.finish_step(pass);
+  return loss;
+}
+
 void Network::train_step(float* loss, Adadelta& optimizer, const adn_batch& batch) {
+  check_trains("train_step");
   if (optimizer.context() != context_) {
     fail(ADN_STATUS_INVALID_ARGUMENT, "optimizer: made from another context than the network, expected the same");
   }
@@ -248,10 +326,7 @@ void Network::train_step(float* loss, Adadelta& optimizer, const adn_batch& batc
     if (context_->backend().network_train_step != nullptr) {
       run_train_step(&kept, optimizer, batch);
     } else {
-      run_forward(batch, ADN_MODE_TRAIN);
-      kept = run_loss(batch.labels);
-      run_backward(nullptr);
-      optimizer.step();
+      kept = run_train_step_in_parts(optimizer, batch);
     }
     if (loss != nullptr) *loss = kept;
   } else {
@@ -269,7 +344,7 @@ void Network::read_losses(float* losses, uint64_t count) const {
   if (count == 0) return;
   require(losses, "losses");
   if (losses_.empty()) {
-    context_->call(&adn_backend::network_read_losses, losses, backend_network_, count);
+    context_->call(&adn_backend::network_read_losses, losses, backend_network_.get(), count);
     return;
   }
   for (uint64_t i = 0; i < count; ++i) losses[i] = losses_[(losses_taken_ - count + i) % ADN_LOSS_HISTORY];
@@ -288,7 +363,7 @@ void Network::read_input_gradient(float* data, uint64_t count) const {
   }
   require(data, "data");
   const adn_network_memory m = memory();
-  context_->call(&adn_backend::network_read_gradient, data, backend_network_, &m, uint64_t{0}, batch_);
+  context_->call(&adn_backend::network_read_gradient, data, backend_network_.get(), &m, uint64_t{0}, batch_);
 }
 
 void Network::read_activation(float* data, uint64_t count, uint64_t layer) const {
@@ -309,8 +384,8 @@ void Network::read_activation(float* data, uint64_t count, uint64_t layer) const
   }
   require(data, "data");
   const adn_network_memory m = memory();
-  context_->call(&adn_backend::network_read_value, data, backend_network_, &m, static_cast<uint64_t>(planned.value),
-                 batch_);
+  context_->call(&adn_backend::network_read_value, data, backend_network_.get(), &m,
+                 static_cast<uint64_t>(planned.value), batch_);
 }
 
 void Network::set_step(uint64_t step) {

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "core/error.h"
+#include "core/options.h"
 #include "core/tensor.h"
 
 namespace adn {
@@ -13,9 +13,6 @@ using ull = unsigned long long;
 
 constexpr uint64_t kMaxExtent = uint64_t{1} << 31;    // of any one dimension, kernel, stride …
 constexpr uint64_t kMaxElements = uint64_t{1} << 40;  // of any one value or parameter
-constexpr uint64_t kAlignment = 16;                   // floats: a cache line
-
-uint64_t aligned(uint64_t floats) { return (floats + kAlignment - 1) / kAlignment * kAlignment; }
 
 struct Kind {
   const char* type;    // PyTorch's module
@@ -62,7 +59,7 @@ class Planner {
            static_cast<ull>(layers.size()));
     }
     plan_.output = shape_;
-    place_values();
+    plan_.place_values();
   }
 
   Plan take() { return std::move(plan_); }
@@ -88,10 +85,11 @@ class Planner {
     if (o.reduction != ADN_REDUCTION_MEAN && o.reduction != ADN_REDUCTION_SUM) {
       fail(ADN_STATUS_INVALID_ARGUMENT, "options.reduction: %d, expected 0 (mean) or 1 (sum)", o.reduction);
     }
-    if (o.input_gradient != 0 && o.input_gradient != 1) {
-      fail(ADN_STATUS_INVALID_ARGUMENT, "options.input_gradient: %d, expected 0 or 1", o.input_gradient);
+    check_flag(o.input_gradient, "options", "input_gradient");
+    check_flag(o.inference, "options", "inference");
+    if (o.inference != 0 && o.input_gradient != 0) {
+      fail(ADN_STATUS_INVALID_ARGUMENT, "options.input_gradient: 1 with inference 1, expected 0");
     }
-    if (o.reserved != 0) fail(ADN_STATUS_INVALID_ARGUMENT, "options.reserved: %u, expected 0", o.reserved);
   }
 
   void name_layers(const std::vector<adn_layer>& layers) {
@@ -176,6 +174,15 @@ class Planner {
       needed[i] = s.dilation[i] * (s.kernel[i] - 1) + 1;
       out[i] = in[i] + 2 * s.padding[i] < needed[i] ? 0 : (in[i] + 2 * s.padding[i] - needed[i]) / s.stride[i] + 1;
     }
+    const Shape3 padded = {shape_.channels, in[0] + 2 * s.padding[0], in[1] + 2 * s.padding[1], false};
+    if (too_large(padded)) {
+      fail(ADN_STATUS_INVALID_ARGUMENT,
+           "layer %s (%s): padding [%llu, %llu]: a padded input of %s and a batch of %llu, expected at most 2^40 "
+           "elements "
+           "in all",
+           layer.name.c_str(), layer_kind_name(s.kind), static_cast<ull>(s.padding[0]), static_cast<ull>(s.padding[1]),
+           ShapeOf(padded).text, static_cast<ull>(plan_.options.max_batch_size));
+    }
     if (out[0] == 0 || out[1] == 0) {
       fail(ADN_STATUS_INVALID_ARGUMENT,
            "layer %s (%s): input shape %s with padding [%llu, %llu] is smaller than the window, expected at least %s",
@@ -223,13 +230,15 @@ class Planner {
       case ADN_LAYER_FLATTEN:
         shape_ = {shape_.count(), 1, 1, true};
         break;
-      default:
+      case ADN_LAYER_DROPOUT:
         if (!(spec.probability >= 0.0f && spec.probability < 1.0f)) {
           fail(ADN_STATUS_INVALID_ARGUMENT, "layer %s (Dropout): probability: %g, expected 0 <= probability < 1",
                layer.name.c_str(), shown(static_cast<double>(spec.probability)));
         }
         emit(index, ADN_OP_DROPOUT, shape_);
         break;
+      default:  // name_layers has refused every other kind
+        fail(ADN_STATUS_INTERNAL_ERROR, "layer kind %d", spec.kind);
     }
     layer.output = shape_;
     check_size(layer);
@@ -277,7 +286,7 @@ class Planner {
     shape[2] = s.width;
   }
 
-  void emit(size_t index, int32_t kind, const Shape3& out) {
+  void emit(size_t index, adn_op_kind kind, const Shape3& out) {
     PlannedLayer& layer = plan_.layers[index];
     const adn_layer& s = layer.spec;
     adn_op op = {};
@@ -368,27 +377,6 @@ class Planner {
     return true;
   }
 
-  void place_values() {
-    Plan& p = plan_;
-    const uint64_t batch = p.options.max_batch_size;
-    p.value_sizes.push_back(p.input.count());
-    for (const adn_op& op : p.ops) p.value_sizes.push_back(op.out_shape[0] * op.out_shape[1] * op.out_shape[2]);
-    uint64_t place = 0;
-    for (uint64_t size : p.value_sizes) {
-      p.value_offsets.push_back(place);
-      place += aligned(size * batch);
-    }
-    // Going back, an operation reads the gradient of its output and writes that of its input: two places in turn are enough.
-    uint64_t halves[2] = {0, 0};
-    for (size_t i = p.options.input_gradient != 0 ? 0 : 1; i < p.value_sizes.size(); ++i) {
-      halves[i % 2] = std::max(halves[i % 2], aligned(p.value_sizes[i] * batch));
-    }
-    for (size_t i = 0; i < p.value_sizes.size(); ++i)
-      p.gradient_offsets.push_back(place + (i % 2 == 0 ? 0 : halves[0]));
-    p.arena_floats = place + halves[0] + halves[1];
-    for (const PlannedParameter& parameter : p.parameters) p.parameter_offsets.push_back(parameter.offset);
-  }
-
   Plan plan_;
   Shape3 shape_ = {};  // after the layers so far
   Shape3 image_ = {};  // the same before Flatten, which is how a Linear layer sees it
@@ -400,22 +388,6 @@ const char* layer_kind_name(int32_t kind) { return kind_of(kind).type; }
 
 Plan make_plan(const std::vector<adn_layer>& layers, const adn_network_options& options) {
   return Planner(layers, options).take();
-}
-
-adn_plan Plan::view() const {
-  adn_plan view = {};
-  view.ops = ops.data();
-  view.op_count = ops.size();
-  view.value_offsets = value_offsets.data();
-  view.gradient_offsets = gradient_offsets.data();
-  view.arena_floats = arena_floats;
-  view.parameter_offsets = parameter_offsets.data();
-  view.parameter_count = parameters.size();
-  view.max_batch_size = options.max_batch_size;
-  view.seed = options.seed;
-  view.reduction = options.reduction;
-  view.input_gradient = options.input_gradient;
-  return view;
 }
 
 }  // namespace adn

@@ -8,6 +8,9 @@
 
 namespace adn {
 
+// Floats up to the next cache line.
+inline uint64_t aligned(uint64_t floats) { return (floats + 15) / 16 * 16; }
+
 struct Shape3 {
   uint64_t channels, height, width;
   bool flat;  // a vector: height and width are 1
@@ -41,7 +44,11 @@ struct Plan {
   uint64_t arena_floats = 0, parameter_floats = 0;
   adn_network_options options = {};
 
+  // Gives every value its place in the arena.
+  void place_values();
   adn_plan view() const;
+  // The same layers, planned for another largest batch or for inference alone.
+  Plan with(uint64_t max_batch_size, bool inference) const;
 };
 
 // Checks the layers against each other, fuses what can be fused and gives every value its place.

@@ -35,10 +35,17 @@ void check_count(uint64_t count, const Tensor& tensor) {
   }
 }
 
-void check_bytes(uint64_t bytes, const Tensor& tensor) {
-  if (bytes != tensor.bytes()) {
-    fail(ADN_STATUS_INVALID_ARGUMENT, "byte_count: %llu, expected %llu, those of a %s tensor of shape %s",
-         static_cast<unsigned long long>(bytes), static_cast<unsigned long long>(tensor.bytes()),
+void check_bytes(uint64_t offset, uint64_t bytes, const Tensor& tensor) {
+  using ull = unsigned long long;
+  if (offset > tensor.bytes()) {
+    fail(ADN_STATUS_INVALID_ARGUMENT, "byte_offset: %llu, expected at most %llu, the bytes of a %s tensor of shape %s",
+         static_cast<ull>(offset), static_cast<ull>(tensor.bytes()), dtype_name(tensor.dtype()),
+         ShapeText(tensor.shape(), tensor.rank()).text);
+  }
+  if (bytes > tensor.bytes() - offset) {
+    fail(ADN_STATUS_INVALID_ARGUMENT,
+         "byte_count: %llu, expected at most %llu, the bytes from %llu on of a %s tensor of shape %s",
+         static_cast<ull>(bytes), static_cast<ull>(tensor.bytes() - offset), static_cast<ull>(offset),
          dtype_name(tensor.dtype()), ShapeText(tensor.shape(), tensor.rank()).text);
   }
 }
@@ -71,10 +78,11 @@ Tensor::Tensor(std::shared_ptr<Storage> storage, int32_t dtype, uint64_t offset_
   std::copy_n(shape, rank, shape_);
 }
 
-Tensor Tensor::zeros(const std::shared_ptr<Context>& context, int32_t dtype, const uint64_t* shape, uint32_t rank) {
+Tensor Tensor::zeros(const std::shared_ptr<Context>& context, int32_t dtype, const uint64_t* shape, uint32_t rank,
+                     UseFlag::Pointer use) {
   check_dtype(dtype);
-  return Tensor(std::make_shared<Storage>(context, element_count(shape, rank) * dtype_size(dtype)), dtype, 0, shape,
-                rank);
+  const uint64_t bytes = element_count(shape, rank) * dtype_size(dtype);
+  return Tensor(std::make_shared<Storage>(context, bytes, std::move(use)), dtype, 0, shape, rank);
 }
 
 Tensor Tensor::external(const std::shared_ptr<Context>& context, void* data, int32_t dtype, const uint64_t* shape,
@@ -102,23 +110,25 @@ bool Tensor::overlaps(const Tensor& other) const {
 
 void Tensor::read(float* data, uint64_t count) const {
   check_count(count, *this);
-  read_bytes(data, bytes());
+  read_bytes(data, 0, bytes());
 }
 
 void Tensor::write(const float* data, uint64_t count) {
   check_count(count, *this);
-  write_bytes(data, bytes());
+  write_bytes(data, 0, bytes());
 }
 
-void Tensor::read_bytes(void* data, uint64_t bytes) const {
-  check_bytes(bytes, *this);
-  context().call(&adn_backend::read, data, context().device(), static_cast<const void*>(this->data()), bytes);
+void Tensor::read_bytes(void* data, uint64_t offset, uint64_t bytes) const {
+  check_bytes(offset, bytes, *this);
+  const void* from = static_cast<const unsigned char*>(this->data()) + offset;
+  context().call(&adn_backend::read, data, context().device(), from, bytes);
 }
 
-void Tensor::write_bytes(const void* data, uint64_t bytes) {
-  check_bytes(bytes, *this);
-  context().call(&adn_backend::write, context().device(), this->data(), data, bytes);
+void Tensor::write_bytes(const void* data, uint64_t offset, uint64_t bytes) {
+  check_bytes(offset, bytes, *this);
+  void* to = static_cast<unsigned char*>(this->data()) + offset;
   storage_->touch();
+  context().call(&adn_backend::write, context().device(), to, data, bytes);
 }
 
 void Tensor::fill(float value) {
@@ -146,9 +156,14 @@ void Tensor::fill(float value) {
     default:
       element.float32 = value;
   }
+  storage_->touch();
   context().call(&adn_backend::fill, context().device(), this->data(), static_cast<const void*>(&element),
                  dtype_size(dtype_), count_);
+}
+
+void Tensor::copy_from(const Tensor& from) {
   storage_->touch();
+  context().call(&adn_backend::copy, context().device(), data(), static_cast<const void*>(from.data()), from.bytes());
 }
 
 ShapeText::ShapeText(const uint64_t* shape, uint32_t rank) {

@@ -12,8 +12,9 @@ class Tensor {
  public:
   Tensor(std::shared_ptr<Storage> storage, int32_t dtype, uint64_t offset_bytes, const uint64_t* shape, uint32_t rank);
 
-  // A tensor of zeros on its own storage.
-  static Tensor zeros(const std::shared_ptr<Context>& context, int32_t dtype, const uint64_t* shape, uint32_t rank);
+  // A tensor of zeros on its own storage; use: as for Storage.
+  static Tensor zeros(const std::shared_ptr<Context>& context, int32_t dtype, const uint64_t* shape, uint32_t rank,
+                      UseFlag::Pointer use = std::make_shared<UseFlag>());
   // A tensor on the caller's memory.
   static Tensor external(const std::shared_ptr<Context>& context, void* data, int32_t dtype, const uint64_t* shape,
                          uint32_t rank, adn_release release, void* user);
@@ -31,9 +32,12 @@ class Tensor {
 
   void read(float* data, uint64_t count) const;
   void write(const float* data, uint64_t count);
-  void read_bytes(void* data, uint64_t bytes) const;
-  void write_bytes(const void* data, uint64_t bytes);
+  // A run of its bytes, in the order of the elements.
+  void read_bytes(void* data, uint64_t offset, uint64_t bytes) const;
+  void write_bytes(const void* data, uint64_t offset, uint64_t bytes);
   void fill(float value);
+  // From a tensor of as many bytes.
+  void copy_from(const Tensor& from);
 
  private:
   std::shared_ptr<Storage> storage_;

@@ -88,18 +88,28 @@ adn_status copy(void*, void* to, const void* from, uint64_t bytes) {
   return ADN_STATUS_OK;
 }
 
+// Memory for complex64 is aligned to its halves alone, so that elements are copied and not assigned.
 template <class T>
 void fill_with(void* memory, const void* element, uint64_t count) {
-  T value;
-  std::memcpy(&value, element, sizeof value);
-  std::fill_n(static_cast<T*>(memory), count, value);
+  auto* to = static_cast<unsigned char*>(memory);
+  for (uint64_t i = 0; i < count; ++i) std::memcpy(to + i * sizeof(T), element, sizeof(T));
 }
 
 adn_status fill(void*, void* memory, const void* element, uint64_t element_bytes, uint64_t count) {
-  if (element_bytes == 2) fill_with<uint16_t>(memory, element, count);
-  if (element_bytes == 4) fill_with<uint32_t>(memory, element, count);
-  if (element_bytes == 8) fill_with<uint64_t>(memory, element, count);
-  return ADN_STATUS_OK;
+  switch (element_bytes) {
+    case 2:
+      fill_with<uint16_t>(memory, element, count);
+      return ADN_STATUS_OK;
+    case 4:
+      fill_with<uint32_t>(memory, element, count);
+      return ADN_STATUS_OK;
+    case 8:
+      fill_with<uint64_t>(memory, element, count);
+      return ADN_STATUS_OK;
+    default:
+      set_error("fill: elements of %llu bytes, expected 2, 4 or 8", static_cast<unsigned long long>(element_bytes));
+      return ADN_STATUS_INTERNAL_ERROR;
+  }
 }
 
 adn_status check_external(void*, const void*, uint64_t) { return ADN_STATUS_OK; }

@@ -15,33 +15,36 @@
 #include <vector>
 
 #include "adadelta/backend.h"
+#include "cpu/floats.h"
 #include "cpu/kernels.h"
 #include "cpu/thread_pool.h"
 
 namespace adn::cpu {
 
-// Memory for floats, on cache lines. Zeroed.
-class Floats {
- public:
-  Floats() = default;
-  explicit Floats(uint64_t count);
-  ~Floats();
-  Floats(Floats&& other) noexcept;
-  Floats& operator=(Floats&& other) noexcept;
-  float* data() const { return data_; }
-  uint64_t count() const { return count_; }
-  // Gives the memory up, to be handed to free later.
-  float* release();
-  static void free(float* data);
+// Jobs are cut into about this many tasks: enough to keep many cores busy, few enough to be worth their overhead. A fixed
+// number, so that results do not depend on the threads.
+constexpr int64_t kTasks = 16;
+// Parts that a weight gradient is summed in: one for each run of images.
+constexpr int64_t kParts = 8;
+// What a forward task computes before its epilogue takes it on: half of a small second-level cache.
+constexpr int64_t kBandFloats = 16 * 1024;
+// Rows that make a matrix product worth the reading of its weights.
+constexpr int64_t kEnoughRows = 64;
+// Steps of a weight gradient between two visits to its sums in memory.
+constexpr int64_t kEnoughSteps = 256;
+// Elements of a row of PyTorch's weight that are turned into a column at a time: a cache line of them.
+constexpr int64_t kRun = 16;
+// Entries of a table of output pixels or out channels, where a whole image or layer has more: passes take so many at a time.
+constexpr int64_t kTableRows = 8 * 1024;
+// A vector load may reach this far beyond the last element.
+constexpr int64_t kSlack = 64;
 
- private:
-  float* data_ = nullptr;
-  uint64_t count_ = 0;
-};
+inline int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 class Conv {
  public:
-  Conv(const adn_op& op, const Kernels& kernels, uint64_t max_batch_size, bool input_gradient);
+  // training: backward passes follow; input_gradient: they also give the gradient with respect to the input.
+  Conv(const adn_op& op, const Kernels& kernels, uint64_t max_batch_size, bool training, bool input_gradient);
 
   // Floats each thread needs at hand, and floats that all share during a backward pass.
   uint64_t scratch_floats() const { return scratch_floats_; }
@@ -104,13 +107,15 @@ class Conv {
   bool exact_cover_;  // every input pixel meets exactly one tap of one output pixel
   bool linear_;       // a linear layer: one output pixel, and a kernel that covers the image
 
-  std::vector<int64_t> pixels_;        // place of each output pixel's window in the padded image; several images
-  std::vector<int64_t> dy_rows_;       // place of each output pixel in dy; as many
+  // Tables of as many output pixels as a pass takes at a time: those of some whole images, or of some rows of one.
+  std::vector<int64_t> pixels_;        // of each output pixel's window in the padded image
+  std::vector<int64_t> dy_rows_;       // of each output pixel in dy
+  int64_t table_rows_;                 // rows of output pixels of one image that they hold at least
   std::vector<int64_t> tap_places_;    // of each tap relative to the window
   std::vector<int64_t> depth_places_;  // of each k relative to the window
   std::vector<int64_t> weight_order_;  // the k of each element of a row of PyTorch's weight
   bool same_order_;                    // it is its place
-  std::vector<int64_t> dy_columns_;    // linear: place of each out channel in a row of dy
+  std::vector<int64_t> dy_columns_;    // linear: 0, 1, …: of some out channels in a row of dy
   std::vector<int64_t> runs_;          // forward: starts of the runs of k that lie side by side in the image
   int64_t run_length_;
   std::vector<int64_t> sweeps_;  // backward weights: starts of the runs of output pixels at equal steps; several images

@@ -1,5 +1,7 @@
 #include "cpu/features.h"
 
+#include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <cstring>
 #include <thread>
@@ -12,6 +14,7 @@
 #endif
 
 #include "adadelta/adadelta.h"
+#include "cpu/cgroup.h"
 
 namespace adn::cpu {
 
@@ -65,13 +68,23 @@ const Kernels& kernels_for(int32_t instruction_set) {
   }
 }
 
-uint32_t available_cores() {
+namespace {
+
+uint32_t allowed_cores() {
 #if defined(__linux__)
   cpu_set_t set;
   if (sched_getaffinity(0, sizeof set, &set) == 0) return static_cast<uint32_t>(CPU_COUNT(&set));
 #endif
   const unsigned count = std::thread::hardware_concurrency();
   return count == 0 ? 1 : count;
+}
+
+}  // namespace
+
+uint32_t available_cores() {
+  const double quota = cgroup_quota("/proc/self/cgroup", "/sys/fs/cgroup");
+  const auto whole = static_cast<uint32_t>(std::ceil(std::min(quota, 1e6)));
+  return std::max(1u, std::min(allowed_cores(), whole));
 }
 
 void device_name(char* name, uint64_t size) {

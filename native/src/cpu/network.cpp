@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "core/op_kind.h"
 #include "core/philox.h"
 
 namespace adn::cpu {
@@ -141,12 +142,15 @@ Network::Network(ThreadPool& pool, const Kernels& kernels, const adn_plan& plan)
       input_gradient_(plan.input_gradient != 0),
       losses_(plan.max_batch_size) {
   uint64_t shared = 0;
+  const bool training = plan.inference == 0;
   ops_.reserve(plan.op_count);
   for (uint64_t i = 0; i < plan.op_count; ++i) {
     const adn_op& op = plan.ops[i];
+    check_op_kind(op.kind);
     ops_.push_back({op, std::nullopt, count_of(op.in_shape), count_of(op.out_shape)});
     if (op.kind != ADN_OP_CONV) continue;
-    const Conv& conv = ops_.back().conv.emplace(op, kernels, plan.max_batch_size, i > 0 || input_gradient_);
+    const Conv& conv =
+        ops_.back().conv.emplace(op, kernels, plan.max_batch_size, training, training && (i > 0 || input_gradient_));
     scratch_stride_ = std::max(scratch_stride_, conv.scratch_floats());
     shared = std::max(shared, conv.shared_floats());
   }
@@ -222,7 +226,7 @@ void Network::forward(const adn_network_memory& memory, const adn_batch& images,
         for_chunks(pool_, batch * op.out_size,
                    [&](int64_t first, int64_t count) { kernels_.relu(out + first, in + first, count); });
         break;
-      default:
+      case ADN_OP_DROPOUT:
         if (training) {
           drop(op, out, in, batch, step);
         } else {
@@ -252,13 +256,15 @@ float Network::loss(const adn_network_memory& memory, const int32_t* labels, int
       const int64_t label = labels[row] % pixels * channels + labels[row] / pixels;
       float most = x[0];
       for (int64_t i = 1; i < classes; ++i) most = std::max(most, x[i]);
-      float sum = 0;
+      // In double: of a million classes, a sum in float would lose five digits.
+      double sum = 0;
       for (int64_t i = 0; i < classes; ++i) {
         g[i] = std::exp(x[i] - most);
-        sum += g[i];
+        sum += static_cast<double>(g[i]);
       }
-      losses_.data()[row] = std::log(sum) - (x[label] - most);
-      for (int64_t i = 0; i < classes; ++i) g[i] = g[i] / sum * scale;
+      losses_.data()[row] = static_cast<float>(std::log(sum) - static_cast<double>(x[label] - most));
+      const float total = static_cast<float>(sum);
+      for (int64_t i = 0; i < classes; ++i) g[i] = g[i] / total * scale;
       g[label] -= scale;
     }
   });
@@ -313,7 +319,9 @@ void Network::backward(const adn_network_memory& memory, const float* output_gra
           kernels_.relu_gradient(in_gradient + first, out + first, out_gradient + first, count);
         });
         break;
-      default:
+      case ADN_OP_CONV:  // above
+        break;
+      case ADN_OP_DROPOUT:
         drop(op, in_gradient, out_gradient, batch, step);
         break;
     }

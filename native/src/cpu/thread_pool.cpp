@@ -5,12 +5,18 @@
 #if defined(__x86_64__) || defined(_M_X64)
 #include <immintrin.h>
 #endif
+#if !defined(_WIN32)
+#include <pthread.h>
+#endif
+
+#include "cpu/features.h"
 
 namespace adn::cpu {
 namespace {
 
 // Within a training step the next job comes some microseconds after the last one, sooner than a sleeping thread wakes up.
-// After about 50 us of waiting a thread sleeps, and leaves its core to others.
+// After about 50 us of waiting a thread sleeps, and leaves its core to others. Where there are more threads than cores, waiting
+// would keep from a core the very thread that is waited for.
 constexpr int kSpins = 2000;
 
 void pause() {
@@ -23,69 +29,102 @@ void pause() {
 
 // Returns when value no longer holds `old`.
 template <class T>
-void wait_for_change(const std::atomic<T>& value, T old) {
-  for (int i = 0; i < kSpins; ++i) {
+void wait_for_change(const std::atomic<T>& value, T old, int spins) {
+  for (int i = 0; i < spins; ++i) {
     if (value.load(std::memory_order_acquire) != old) return;
     pause();
   }
   while (value.load(std::memory_order_acquire) == old) value.wait(old, std::memory_order_acquire);
 }
 
+// Counts the forks that lie between this process and the one that loaded the library.
+std::atomic<uint64_t> forks{0};
+
+uint64_t this_process() {
+#if !defined(_WIN32)
+  static const int registered = pthread_atfork(nullptr, nullptr, [] { forks.fetch_add(1, std::memory_order_relaxed); });
+  static_cast<void>(registered);
+#endif
+  return forks.load(std::memory_order_relaxed);
+}
+
 }  // namespace
 
-ThreadPool::ThreadPool(uint32_t threads) : shares_(new Share[std::max(threads, 1u)]) {
+ThreadPool::ThreadPool(uint32_t threads) : size_(std::max(threads, 1u)), crew_(new Crew(size_, this_process())) {}
+
+ThreadPool::~ThreadPool() {
+  Crew* crew = crew_.load(std::memory_order_relaxed);
+  // The threads of a parent process cannot be waited for: what is left of them stays.
+  if (crew->process == this_process()) delete crew;
+}
+
+ThreadPool::Crew& ThreadPool::crew() {
+  Crew* crew = crew_.load(std::memory_order_acquire);
+  if (crew->process == forks.load(std::memory_order_relaxed)) return *crew;
+  std::lock_guard<std::mutex> lock(renewal_);
+  crew = crew_.load(std::memory_order_relaxed);
+  if (crew->process != this_process()) {
+    crew = new Crew(size_, this_process());
+    crew_.store(crew, std::memory_order_release);
+  }
+  return *crew;
+}
+
+ThreadPool::Crew::Crew(uint32_t threads, uint64_t of_process)
+    : size(threads), process(of_process), spins(threads > available_cores() ? 0 : kSpins), shares(new Share[threads]) {
   try {
-    for (uint32_t i = 1; i < threads; ++i) workers_.emplace_back([this, i] { work(i); });
+    workers.reserve(threads - 1);
+    for (uint32_t i = 1; i < threads; ++i) workers.emplace_back([this, i] { work(i); });
   } catch (...) {
     stop();
     throw;
   }
 }
 
-ThreadPool::~ThreadPool() { stop(); }
+ThreadPool::Crew::~Crew() { stop(); }
 
-void ThreadPool::stop() {
-  stop_.store(true, std::memory_order_relaxed);
-  generation_.fetch_add(1, std::memory_order_release);
-  generation_.notify_all();
-  for (std::thread& worker : workers_) worker.join();
+void ThreadPool::Crew::stop() {
+  stopped.store(true, std::memory_order_relaxed);
+  generation.fetch_add(1, std::memory_order_release);
+  generation.notify_all();
+  for (std::thread& worker : workers) worker.join();
 }
 
-void ThreadPool::run_tasks(uint32_t thread) {
-  for (uint32_t i = 0; i < size(); ++i) {
-    Share& share = shares_[(thread + i) % size()];
+void ThreadPool::Crew::run_tasks(uint32_t thread) {
+  for (uint32_t i = 0; i < size; ++i) {
+    Share& share = shares[(thread + i) % size];
     for (int64_t task = share.next.fetch_add(1, std::memory_order_relaxed); task < share.end;
          task = share.next.fetch_add(1, std::memory_order_relaxed)) {
-      function_(context_, task, thread);
+      function(context, task, thread);
     }
   }
 }
 
-void ThreadPool::work(uint32_t thread) {
+void ThreadPool::Crew::work(uint32_t thread) {
   uint32_t seen = 0;
   for (;;) {
-    wait_for_change(generation_, seen);
-    seen = generation_.load(std::memory_order_acquire);
-    if (stop_.load(std::memory_order_relaxed)) return;
+    wait_for_change(generation, seen, spins);
+    seen = generation.load(std::memory_order_acquire);
+    if (stopped.load(std::memory_order_relaxed)) return;
     run_tasks(thread);
-    if (busy_.fetch_sub(1, std::memory_order_acq_rel) == 1) busy_.notify_one();
+    if (busy.fetch_sub(1, std::memory_order_acq_rel) == 1) busy.notify_one();
   }
 }
 
-void ThreadPool::run_job(int64_t count, Function function, const void* context) {
-  std::lock_guard<std::mutex> lock(job_mutex_);
-  function_ = function;
-  context_ = context;
-  for (int64_t i = 0; i < size(); ++i) {
-    shares_[i].next.store(i * count / size(), std::memory_order_relaxed);
-    shares_[i].end = (i + 1) * count / size();
+void ThreadPool::Crew::run_job(int64_t count, Function job, const void* job_context) {
+  std::lock_guard<std::mutex> lock(mutex);
+  function = job;
+  context = job_context;
+  for (int64_t i = 0; i < size; ++i) {
+    shares[i].next.store(i * count / size, std::memory_order_relaxed);
+    shares[i].end = (i + 1) * count / size;
   }
-  busy_.store(static_cast<uint32_t>(workers_.size()), std::memory_order_relaxed);
-  generation_.fetch_add(1, std::memory_order_release);
-  generation_.notify_all();
+  busy.store(static_cast<uint32_t>(workers.size()), std::memory_order_relaxed);
+  generation.fetch_add(1, std::memory_order_release);
+  generation.notify_all();
   run_tasks(0);
-  for (uint32_t busy = busy_.load(std::memory_order_acquire); busy != 0; busy = busy_.load(std::memory_order_acquire)) {
-    wait_for_change(busy_, busy);
+  for (uint32_t left = busy.load(std::memory_order_acquire); left != 0; left = busy.load(std::memory_order_acquire)) {
+    wait_for_change(busy, left, spins);
   }
 }
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "core/error.h"
+#include "core/op_kind.h"
 #include "cuda/products.h"
 
 namespace adn::cuda {
@@ -104,6 +104,7 @@ Network::Network(Device& device, const adn_plan& plan)
   uint64_t workspace = 0, unpooled = 0, winners = 0;
   for (uint64_t i = 0; i < plan.op_count; ++i) {
     const adn_op& op = plan.ops[i];
+    check_op_kind(op.kind);
     Op made = {op, {}, {}, count_of(op.in_shape), count_of(op.conv_shape), count_of(op.out_shape), winners};
     if (op.kind == ADN_OP_CONV) {
       made.conv = conv_shape(op, max_batch_);
@@ -127,7 +128,8 @@ Network::Network(Device& device, const adn_plan& plan)
              made.pool.kernel_y, made.pool.kernel_x, made.pool.height, made.pool.width);
       }
       if (op.kind == ADN_OP_CONV) unpooled = std::max(unpooled, made.conv_size * max_batch_);
-      if (op.kind != ADN_OP_AVGPOOL) winners += (max_pool_winner_bytes(made.pool) + 255) / 256 * 256;
+      if (op.kind != ADN_OP_AVGPOOL && plan.inference == 0)
+        winners += (max_pool_winner_bytes(made.pool) + 255) / 256 * 256;
     }
     ops_.push_back(made);
   }
@@ -220,7 +222,7 @@ void Network::run_forward(const adn_network_memory& memory, uint64_t batch, bool
       case ADN_OP_RELU:
         launched(bias_relu(device_.stream(), out, in, nullptr, true, batch, 1, op.out_size), "bias_relu");
         break;
-      default:
+      case ADN_OP_DROPOUT:
         if (training) {
           drop(op, out, in, batch);
         } else {
@@ -292,7 +294,9 @@ void Network::run_backward(const adn_network_memory& memory, uint64_t batch) {
       case ADN_OP_RELU:
         launched(relu_backward(device_.stream(), in_gradient, out, out_gradient, batch * op.out_size), "relu_backward");
         break;
-      default:
+      case ADN_OP_CONV:  // above
+        break;
+      case ADN_OP_DROPOUT:
         drop(op, in_gradient, out_gradient, batch);
         break;
     }

@@ -754,7 +754,7 @@ TEST(CudaBackend, OptimizerGivesTheCpusBitsForEveryType) {
         check(adn_tensor_create_typed(&tensor, context, dtype, &count, 1));
         tensors.emplace_back(tensor);
         const std::vector<uint8_t> bytes = bytes_of(dtype, random.reals(numbers));
-        check(adn_tensor_write_bytes(tensor, bytes.data(), bytes.size()));
+        check(adn_tensor_write_bytes(tensor, bytes.data(), 0, bytes.size()));
         sizes.push_back(bytes.size());
       }
       adn_adadelta_options options = adadelta_options({0.5, 0.8, 1e-5, 0.1, 0});
@@ -766,7 +766,7 @@ TEST(CudaBackend, OptimizerGivesTheCpusBitsForEveryType) {
     std::vector<std::vector<uint8_t>> all;
     for (size_t i = 0; i < tensors.size(); ++i) {
       all.emplace_back(sizes[i]);
-      check(adn_tensor_read_bytes(all.back().data(), sizes[i], tensors[i].get()));
+      check(adn_tensor_read_bytes(all.back().data(), 0, sizes[i], tensors[i].get()));
     }
     return all;
   };
@@ -804,7 +804,7 @@ TEST(CudaBackend, OptimizerTakesMemoryOfTheCallersOffSixteenBytes) {
         check(adn_adadelta_add_group(nullptr, optimizer.get(), made, made + 1, 1, nullptr));
         for (int i = 0; i < 3; ++i) check(adn_adadelta_step(optimizer.get()));
         std::vector<uint8_t> result(values.size());
-        check(adn_tensor_read_bytes(result.data(), result.size(), made[0]));
+        check(adn_tensor_read_bytes(result.data(), 0, result.size(), made[0]));
         return result;
       };
       EXPECT_EQ(run(cpu.get(), false), run(cuda.get(), true)) << "type " << dtype << ", offset " << offset;
