@@ -10,8 +10,6 @@ namespace Adadelta.Cli;
 /// <summary>Options that check their value while the command line is read, before any work is done.</summary>
 internal static class CommonOptions
 {
-    public const string DefaultOutput = "adadelta-output";
-
     private const int MostThreads = 256;
 
     public static Option<int> Integer(string name, string description, int value, int least, int most = int.MaxValue) =>
@@ -54,12 +52,20 @@ internal static class CommonOptions
     public static Option<string?> Data(string description) => Text("--data", description, "mnist|digits|DIR");
 
     public static Option<string?> DataDir() =>
-        Text("--data-dir", "Folder in which MNIST is looked for first, before $ADADELTA_DATA_DIR and the user's cache", "DIR");
+        Text("--data-dir", "Folder of MNIST's files [default: $ADADELTA_DATA_DIR, else the user's cache]", "DIR");
 
     public static Option<string?> Network(string description) => Text("--network", description, "FILE.json");
 
     public static Option<string?> Model() =>
-        Text("--model", $"Output folder of a training, or a model.safetensors file [default: {DefaultOutput}]", "DIR|FILE");
+        Text(
+            "--model",
+            $"Output folder of a training, or a safetensors file [default: {OutputFolder.Default}, or the latest of its numbered ones]",
+            "DIR|FILE");
+
+    public static Option<bool> Transpose() => new("--transpose")
+    {
+        Description = "Swap rows and columns of the data set's images: EMNIST's files hold them so",
+    };
 
     public static Option<int> Threads() => Integer("--threads", "CPU threads; 0 takes one for each core", 0, 0, MostThreads);
 
@@ -103,6 +109,27 @@ internal static class CommonOptions
             return default;
         },
     };
+
+    /// <summary>Makes the context that --device and --threads ask for, and warns of threads that have no processor.</summary>
+    /// <exception cref="UsageException">The device is not here.</exception>
+    public static ComputeContext OpenContext(Device device, int threads)
+    {
+        if (threads > Environment.ProcessorCount)
+        {
+            Failure.Warn(Invariant(
+                $"--threads: {threads}, more than the {Environment.ProcessorCount} processors that this process may use: they wait for each other"));
+        }
+
+        try
+        {
+            return ComputeContext.Create(device, threads);
+        }
+        catch (Exception e) when (device.Type == DeviceType.Cuda && e is NotSupportedException or ArgumentException)
+        {
+            string reason = NativeLibraryInfo.BackendReason("cuda");
+            throw new UsageException($"--device: {device}: {(reason.Length > 0 ? reason : e.Message)}");
+        }
+    }
 
     private static Option<T> Number<T>(
         string name, string description, T value, NumberStyles style, Predicate<T> valid, string bound)

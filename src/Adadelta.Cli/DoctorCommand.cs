@@ -23,7 +23,11 @@ internal static class DoctorCommand
 
     private static int Run(string? dataDir)
     {
-        DataSource.Check(null, dataDir);
+        if (dataDir is not null)
+        {
+            DataSource.FindMnistFolder(dataDir);
+        }
+
         bool loaded = NativeLibraryInfo.Path is not null;
         Line("Tool", $"{RunVersions.Tool}, {RuntimeInformation.FrameworkDescription}, {RuntimeInformation.RuntimeIdentifier}");
         Line("Native library", NativeLibraryInfo.Path ?? "cannot be loaded");
@@ -78,9 +82,14 @@ internal static class DoctorCommand
     {
         try
         {
-            Line("MNIST", MnistData.Find(dataDir) is { } mnist
+            Line("MNIST", MnistData.Find(DataSource.FindMnistFolder(dataDir)) is { } mnist
                 ? $"found in {mnist.Source}"
-                : $"not in --data-dir, $ADADELTA_DATA_DIR or {MnistData.CacheFolder}; adadelta train --data mnist downloads it");
+                : $"not in {MnistData.CacheFolder}, and neither --data-dir nor $ADADELTA_DATA_DIR names a folder; "
+                    + "adadelta train --data mnist downloads it");
+        }
+        catch (UsageException e) when (dataDir is null)
+        {
+            Line("MNIST", $"not found: {e.Message}");
         }
         catch (Exception e) when (e is InvalidDataException or IOException or UnauthorizedAccessException)
         {

@@ -16,31 +16,31 @@ internal static class EvaluateCommand
     public static Command Create()
     {
         Option<string?> model = CommonOptions.Model();
-        Option<string?> network = CommonOptions.Network("Network of the model [default: the one in run.json beside it]");
+        Option<string?> network = CommonOptions.Network("Network of the model [default: the one that the model holds]");
         Option<string?> data = CommonOptions.Data(
             "Images: MNIST, drawn digits, or a folder of IDX files [default: those the model was trained with]");
         Option<string?> dataDir = CommonOptions.DataDir();
+        Option<bool> transpose = CommonOptions.Transpose();
         Option<int?> limit = CommonOptions.Count("--limit", "Read the first N test images only");
         Option<Device> device = CommonOptions.Device();
         Option<int> threads = CommonOptions.Threads();
         Command command = new("evaluate", "Test a trained model: accuracy, loss and confusion matrix")
         {
-            model, network, data, dataDir, limit, device, threads,
+            model, network, data, dataDir, transpose, limit, device, threads,
         };
         command.SetAction(result => Run(
             result.GetValue(model), result.GetValue(network), result.GetValue(data), result.GetValue(dataDir),
-            result.GetValue(limit), result.GetValue(device), result.GetValue(threads)));
+            result.GetValue(transpose), result.GetValue(limit), result.GetValue(device), result.GetValue(threads)));
         return command;
     }
 
     private static int Run(
-        string? modelPath, string? networkFile, string? dataChoice, string? dataDir, int? limit, Device device, int threads)
+        string? modelPath, string? networkFile, string? dataChoice, string? dataDir, bool transpose, int? limit, Device device, int threads)
     {
-        DataSource.Check(dataChoice, dataDir);
         SavedModel model = SavedModel.Find(modelPath, networkFile);
         using StopSignal stop = new();
-        using ComputeContext context = ComputeContext.Create(device, threads);
-        DataSource data = model.OpenData(dataChoice, dataDir, stop.Token);
+        using ComputeContext context = CommonOptions.OpenContext(device, threads);
+        DataSource data = model.OpenData(dataChoice, dataDir, transpose, stop.Token);
         using Network network = model.Build(context, data);
         ImageDataset images = limit is { } most && most < data.Split.Test.Count ? data.Split.Test.Take(most) : data.Split.Test;
 
@@ -49,7 +49,16 @@ internal static class EvaluateCommand
             $"Data: {data.Split.Name} ({data.Split.Source}), {images.Count} test images of {images.Shape} "
             + $"in {images.Classes} classes");
         Console.WriteLine(RunDevice.Of(context));
-        Evaluation evaluation = Trainer.Evaluate(network, images, stop.Token);
+        Evaluation evaluation;
+        try
+        {
+            evaluation = Trainer.Evaluate(network, images, stop.Token);
+        }
+        catch (NotFiniteNumberException e)
+        {
+            throw model.NotNumbers(e.Message);
+        }
+
         Console.WriteLine(Invariant($"Accuracy: {100 * evaluation.Accuracy:0.00} %"));
         Console.WriteLine(Invariant($"Loss: {evaluation.Loss:0.0000}"));
         Console.WriteLine();

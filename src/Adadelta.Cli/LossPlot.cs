@@ -80,11 +80,13 @@ internal static class LossPlot
 
     private static double Logarithm(double loss) => Math.Log10(Math.Max(loss, LeastLoss));
 
-    // Labels at 1, 2 and 5 times a power of ten while the range is short enough for them, else at the powers alone.
+    // Labels at 1, 2 and 5 times a power of ten while the range is short enough for them, else at the powers alone; where it is so
+    // short that not even two of them are in it, at equal steps.
     private static NumericManual LossTicks(double low, double high)
     {
         NumericManual ticks = new();
         bool dense = high - low < 2.5;
+        int labels = 0;
         for (int power = (int)Math.Floor(low); power <= (int)Math.Ceiling(high); power++)
         {
             for (int digit = 1; digit <= 9; digit++)
@@ -97,7 +99,8 @@ internal static class LossPlot
 
                 if (digit == 1 || (dense && digit is 2 or 5))
                 {
-                    ticks.AddMajor(position, Invariant($"{digit * Math.Pow(10, power):0.#######}"));
+                    ticks.AddMajor(position, Label(digit * Math.Pow(10, power)));
+                    labels++;
                 }
                 else
                 {
@@ -106,6 +109,22 @@ internal static class LossPlot
             }
         }
 
+        return labels < 2 ? EqualTicks(Math.Pow(10, low), Math.Pow(10, high)) : ticks;
+    }
+
+    private static NumericManual EqualTicks(double least, double most)
+    {
+        const int Steps = 4;
+        NumericManual ticks = new();
+        double power = Math.Pow(10, Math.Floor(Math.Log10((most - least) / Steps)));
+        double step = power * ((double[])[1, 2, 5, 10]).First(factor => factor * power * Steps >= most - least);
+        for (double number = Math.Ceiling(least / step); number * step <= most; number++)
+        {
+            ticks.AddMajor(Math.Log10(number * step), Label(number * step));
+        }
+
         return ticks;
     }
+
+    private static string Label(double loss) => Invariant($"{loss:0.#######}");
 }

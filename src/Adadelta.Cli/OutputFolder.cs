@@ -1,8 +1,12 @@
+using static System.FormattableString;
+
 namespace Adadelta.Cli;
 
-/// <summary>The files that a training writes and that evaluate, predict and a resumed training read.</summary>
+/// <summary>The files that a training writes and that evaluate, predict and a resumed training read: those of one run.</summary>
 internal sealed class OutputFolder(string path)
 {
+    public const string Default = "adadelta-output";
+
     public string Path { get; } = path;
 
     public string Steps => In("steps.csv");
@@ -19,30 +23,35 @@ internal sealed class OutputFolder(string path)
 
     public string Checkpoint => In("checkpoint.safetensors");
 
-    /// <summary>Creates the folder and tries it out: hours of training must not end at a folder that refuses its files.</summary>
-    /// <exception cref="IOException">The folder cannot be created or written to.</exception>
-    public void Prepare()
-    {
-        try
-        {
-            Directory.CreateDirectory(Path);
-            using (File.Create(In($".{Guid.NewGuid():N}.tmp"), 1, FileOptions.DeleteOnClose))
-            {
-            }
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            throw new IOException($"--output: cannot write to '{Path}': {e.Message}", e);
-        }
+    public string Lock => In(".lock");
 
-        foreach (string file in (string[])[Steps, Epochs, PlotPng, PlotSvg, Run, Model, Checkpoint])
+    /// <summary>All but the lock.</summary>
+    public string[] Files => [Steps, Epochs, PlotPng, PlotSvg, Run, Checkpoint, Model];
+
+    /// <summary>Whether a run has left something here.</summary>
+    public bool HoldsRun => Files.Any(File.Exists);
+
+    /// <summary>The default folder, and those that further runs without --output were given: adadelta-output-2 and so on.</summary>
+    public static IEnumerable<OutputFolder> Defaults()
+    {
+        yield return new(Default);
+        for (int number = 2; ; number++)
         {
-            if (Directory.Exists(file))
-            {
-                throw new IOException($"--output: '{file}' is a folder, expected a file or nothing");
-            }
+            yield return new(Invariant($"{Default}-{number}"));
         }
     }
+
+    /// <summary>The folder of the latest run without --output that has a file; the default folder where none has.</summary>
+    /// <param name="file">The file.</param>
+    public static OutputFolder Latest(Func<OutputFolder, string> file) =>
+        Directory.EnumerateDirectories(".", $"{Default}*")
+            .Select(folder => new OutputFolder(System.IO.Path.GetFileName(folder)))
+            .Where(folder => IsDefault(folder.Path) && File.Exists(file(folder)))
+            .MaxBy(folder => File.GetLastWriteTimeUtc(file(folder))) ?? new(Default);
+
+    private static bool IsDefault(string name) =>
+        name == Default || (name.StartsWith($"{Default}-", StringComparison.Ordinal)
+            && name[(Default.Length + 1)..] is { Length: > 0 } number && number.All(char.IsAsciiDigit));
 
     private string In(string file) => System.IO.Path.Combine(Path, file);
 }

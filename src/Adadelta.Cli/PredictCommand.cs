@@ -13,9 +13,8 @@ internal static class PredictCommand
     {
         Argument<string[]> images = new("IMAGE")
         {
-            Description = "PNG file, or place of an image in the data set's test images, from 0 (a file named 7: ./7). A picture "
-                + "is converted to gray, inverted where its border is light (MNIST's strokes are light on dark), centred on "
-                + "ground of its border's colour and resized to the network's input.",
+            Description = "PNG file, or index of an image in the data set's test images, from 0 (a file named 7: ./7). A picture "
+                + "is converted to gray, centred on ground of its border's colour and resized to the network's input.",
             Arity = ArgumentArity.OneOrMore,
         };
         images.Validators.Add(result =>
@@ -23,33 +22,63 @@ internal static class PredictCommand
             // Where arguments may follow, the parser takes an unknown option for one.
             if (result.Tokens.FirstOrDefault(token => token.Value.StartsWith('-') && !File.Exists(token.Value)) is { } token)
             {
-                result.AddError($"'{token.Value}', expected an option of predict, a PNG file or a place from 0");
+                result.AddError($"'{token.Value}', expected an option of predict, a PNG file or an index from 0");
             }
         });
         Option<string?> model = CommonOptions.Model();
-        Option<string?> network = CommonOptions.Network("Network of the model [default: the one in run.json beside it]");
-        Option<string?> data = CommonOptions.Data("Data set of the places [default: the one the model was trained with]");
+        Option<string?> network = CommonOptions.Network("Network of the model [default: the one that the model holds]");
+        Option<string?> data = CommonOptions.Data("Data set of the indices [default: the one the model was trained with]");
         Option<string?> dataDir = CommonOptions.DataDir();
+        Option<bool> transpose = CommonOptions.Transpose();
+        Option<Inversion> invert = new("--invert")
+        {
+            Description = "Exchange light and dark of the pictures: yes, no, or auto, which does so where a picture's ground is light "
+                + "and the training images' is dark, or the reverse [default: auto]",
+            HelpName = "auto|yes|no",
+            CustomParser = result =>
+            {
+                string text = result.Tokens[0].Value;
+                Inversion? known = text switch { "auto" => Inversion.Auto, "yes" => Inversion.Yes, "no" => Inversion.No, _ => null };
+                if (known is null)
+                {
+                    result.AddError($"--invert: {(text.Length == 0 ? "''" : text)}, expected auto, yes or no");
+                }
+
+                return known ?? default;
+            },
+        };
         Option<Device> device = CommonOptions.Device();
         Option<int> threads = CommonOptions.Threads();
         Command command = new("predict", "Read images with a trained model: class and probabilities")
         {
-            images, model, network, data, dataDir, device, threads,
+            images, model, network, data, dataDir, transpose, invert, device, threads,
         };
         command.SetAction(result => Run(
             result.GetRequiredValue(images), result.GetValue(model), result.GetValue(network), result.GetValue(data),
-            result.GetValue(dataDir), result.GetValue(device), result.GetValue(threads)));
+            result.GetValue(dataDir), result.GetValue(transpose), result.GetValue(invert), result.GetValue(device), result.GetValue(threads)));
         return command;
     }
 
     private static int Run(
-        string[] images, string? modelPath, string? networkFile, string? dataChoice, string? dataDir, Device device, int threads)
+        string[] images, string? modelPath, string? networkFile, string? dataChoice, string? dataDir, bool transpose,
+        Inversion inversion, Device device, int threads)
     {
-        DataSource.Check(dataChoice, dataDir);
+        foreach (string picture in images.Where(image => !IsIndex(image)))
+        {
+            PictureFile.Check(picture);
+        }
+
         SavedModel model = SavedModel.Find(modelPath, networkFile);
+        PixelStatistics? known = model.Plan?.Data.Pixels;
+        if (known is null && inversion == Inversion.Auto && !images.All(IsIndex))
+        {
+            throw new UsageException(
+                $"--invert: auto, but '{model.Weights}' does not say what its training images look like, expected yes or no");
+        }
+
         using StopSignal stop = new();
-        using ComputeContext context = ComputeContext.Create(device, threads);
-        DataSource? data = images.Any(IsPlace) ? model.OpenData(dataChoice, dataDir, stop.Token) : null;
+        using ComputeContext context = CommonOptions.OpenContext(device, threads);
+        DataSource? data = images.Any(IsIndex) ? model.OpenData(dataChoice, dataDir, transpose, stop.Token) : null;
         using Network network = model.Build(context, data);
         if (data is not null && data.Split.Test.Shape != network.InputShape)
         {
@@ -57,15 +86,26 @@ internal static class PredictCommand
                 $"the images of {data.Split.Name} are {data.Split.Test.Shape}, expected the network's {network.InputShape}");
         }
 
+        if (network.InputShape.Channels is not (1 or 3) && !images.All(IsIndex))
+        {
+            throw new InvalidDataException(
+                $"the network takes images of {network.InputShape.Channels} channels, expected 1 (gray) or 3 (colour) for a picture");
+        }
+
         float[] logits = new float[network.OutputCount];
         bool first = true;
         foreach (string image in images)
         {
             stop.Token.ThrowIfCancellationRequested();
-            (float[] input, string description) = IsPlace(image)
+            (float[] input, string description) = IsIndex(image)
                 ? FromTestImages(image, data!.Split)
-                : ImageFile.Read(image, network.InputShape);
+                : FromPicture(image, network.InputShape, inversion, known);
             network.Forward(input, logits);
+            if (!logits.All(float.IsFinite))
+            {
+                throw model.NotNumbers($"its outputs for {image} are {string.Join(", ", logits.Select(logit => Invariant($"{logit}")))}, expected finite numbers");
+            }
+
             if (!first)
             {
                 Console.WriteLine();
@@ -78,14 +118,21 @@ internal static class PredictCommand
         return ExitCode.Ok;
     }
 
-    private static bool IsPlace(string image) => image.All(char.IsAsciiDigit) && image.Length > 0;
+    private static bool IsIndex(string image) => image.All(char.IsAsciiDigit) && image.Length > 0;
 
-    private static (float[] Input, string Description) FromTestImages(string place, DataSplit data)
+    private static (float[] Input, string Description) FromPicture(
+        string path, ImageShape shape, Inversion inversion, PixelStatistics? known)
+    {
+        using PictureFile picture = PictureFile.Read(path);
+        return PictureInput.Of(picture, shape, inversion, known);
+    }
+
+    private static (float[] Input, string Description) FromTestImages(string image, DataSplit data)
     {
         ImageDataset test = data.Test;
-        if (!int.TryParse(place, NumberStyles.None, CultureInfo.InvariantCulture, out int index) || index >= test.Count)
+        if (!int.TryParse(image, NumberStyles.None, CultureInfo.InvariantCulture, out int index) || index >= test.Count)
         {
-            throw new InvalidDataException($"image {place}: expected 0 <= place < {test.Count}, the test images of {data.Name}");
+            throw new UsageException($"image {image}: expected 0 <= index < {test.Count}, the test images of {data.Name}");
         }
 
         float[] input = new float[test.Shape.Count];

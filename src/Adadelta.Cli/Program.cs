@@ -7,13 +7,25 @@ internal static class Program
 {
     private static int Main(string[] args)
     {
+        Output output = Output.Install();
+        int code = Attempt(() => Run(args));
+        int written = Attempt(() =>
+        {
+            output.ThrowIfFailed();
+            return ExitCode.Ok;
+        });
+        return code == ExitCode.Ok ? written : code;
+    }
+
+    private static int Attempt(Func<int> work)
+    {
         try
         {
-            return Run(args);
+            return work();
         }
         catch (OperationCanceledException)
         {
-            Console.Error.WriteLine("Stopped");
+            Failure.WriteLine("Stopped");
             return ExitCode.Stopped;
         }
 #pragma warning disable CA1031 // The last stop of every failure: one line for the user instead of a stack trace.

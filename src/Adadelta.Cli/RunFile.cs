@@ -6,27 +6,12 @@ using Adadelta.Training;
 
 namespace Adadelta.Cli;
 
-/// <summary>run.json: all that is needed to repeat a training and to use its model.</summary>
+/// <summary>run.json: what a training was and what came of it, for people and their scripts; the tool itself reads the plan in its
+/// checkpoint and model.</summary>
 internal sealed record RunFile(
     RunVersions Versions, DateTimeOffset Started, RunSettings Settings, RunDevice Device, RunData Data, JsonElement Network,
     RunResults Results)
 {
-    public static RunFile Read(string path)
-    {
-        try
-        {
-            RunFile run = JsonSerializer.Deserialize(File.ReadAllText(path), RunJson.Default.RunFile)
-                ?? throw new JsonException("null");
-            return run.Data is { Shape: [>= 1, >= 1, >= 1], Classes: >= 1 }
-                ? run
-                : throw new JsonException("data.shape and data.classes, expected [channels, height, width] and a number, each >= 1");
-        }
-        catch (JsonException e)
-        {
-            throw new InvalidDataException($"{path}: not the record of a training: {e.Message}", e);
-        }
-    }
-
     public void Write(string path) =>
         AtomicFile.Write(path, stream => JsonSerializer.Serialize(stream, this, RunJson.Default.RunFile));
 }
@@ -60,34 +45,51 @@ internal sealed record RunDevice(string Device, string Name, int Threads, string
 /// <param name="TestImages">Number of test images.</param>
 /// <param name="Shape">Channels, height and width of an image.</param>
 /// <param name="Classes">Number of classes.</param>
+/// <param name="Transpose">Whether rows and columns of the files' images were exchanged.</param>
+/// <param name="TrainingChecksum">Tells the training images from others.</param>
+/// <param name="TestChecksum">Tells the test images from others.</param>
+/// <param name="Pixels">How light the training images are.</param>
 internal sealed record RunData(
-    string Choice, string Name, string Source, int TrainingImages, int TestImages, int[] Shape, int Classes)
+    string Choice, string Name, string Source, int TrainingImages, int TestImages, int[] Shape, int Classes, bool Transpose,
+    string TrainingChecksum, string TestChecksum, PixelStatistics Pixels)
 {
-    public static RunData Of(DataSource data)
+    public static RunData Of(DataSource data, bool transpose)
     {
         ImageDataset train = data.Split.Train;
         return new(
             data.Choice, data.Split.Name, data.Split.Source, train.Count, data.Split.Test.Count,
-            [train.Channels, train.Height, train.Width], train.Classes);
+            [train.Channels, train.Height, train.Width], train.Classes, transpose, train.Checksum, data.Split.Test.Checksum,
+            PixelStatistics.Of(train));
     }
 }
 
-/// <param name="Finished">False where the training was stopped.</param>
+/// <param name="Finished">False where the training was stopped or has failed.</param>
+/// <param name="Error">Why it has failed; null where it has not.</param>
 /// <param name="Epochs">Number of whole epochs.</param>
 /// <param name="Steps">Number of steps.</param>
-/// <param name="AverageLoss">Mean loss of the last whole epoch.</param>
+/// <param name="LastLoss">Loss of the last step.</param>
+/// <param name="AverageLoss">Mean loss of the last epoch's steps; where it was stopped, of those that it has.</param>
 /// <param name="TestLoss">Loss on the test images after the last whole epoch.</param>
 /// <param name="TestAccuracy">Share of the test images that were read right after the last whole epoch.</param>
-/// <param name="TrainingSeconds">Seconds of training alone, over the whole epochs.</param>
+/// <param name="TrainingSeconds">Seconds of training, without tests, and with what was trained of an epoch that was stopped.</param>
 internal sealed record RunResults(
-    bool Finished, int Epochs, int Steps, double? AverageLoss, double? TestLoss, double? TestAccuracy, double TrainingSeconds)
+    bool Finished, string? Error, int Epochs, int Steps, double? LastLoss, double? AverageLoss, double? TestLoss,
+    double? TestAccuracy, double TrainingSeconds)
 {
-    public static RunResults Of(LossHistory history)
+    /// <param name="history">The run's losses.</param>
+    /// <param name="begun">Seconds of the epoch that was stopped.</param>
+    /// <param name="error">Why the run has failed, or null.</param>
+    public static RunResults Of(LossHistory history, double begun, string? error)
     {
-        EpochResult? last = history.Epochs.Count > 0 ? history.Epochs[^1] : null;
+        EpochResult? tested = history.Epochs.Count > 0 ? history.Epochs[^1] : null;
+        int last = history.Steps.Count > 0 ? history.Steps[^1].Epoch : 0;
+        double? average = tested?.Epoch == last
+            ? tested.AverageLoss
+            : history.Steps.Where(step => step.Epoch == last).Select(step => (double?)step.Loss).Average();
         return new(
-            !history.Cancelled, history.Epochs.Count, history.Steps.Count, last?.AverageLoss, last?.TestLoss, last?.TestAccuracy,
-            history.Epochs.Sum(epoch => epoch.Seconds));
+            error is null && !history.Cancelled, error, history.Epochs.Count, history.Steps.Count,
+            history.Steps.Count > 0 ? history.Steps[^1].Loss : null, average, tested?.TestLoss, tested?.TestAccuracy,
+            history.Epochs.Sum(epoch => epoch.Seconds) + begun);
     }
 }
 

@@ -1,54 +1,88 @@
+using System.Text.Json;
 using Adadelta.Native;
 using Adadelta.Training;
 
 namespace Adadelta.Cli;
 
 /// <summary>A trained model: its weights, and what is known of its network and data.</summary>
-/// <param name="Weights">The model.safetensors file.</param>
-/// <param name="Run">The record of its training, where there is one.</param>
+/// <param name="Weights">A safetensors file: a model, or a checkpoint.</param>
+/// <param name="Plan">The run that it was trained in; null where the file was made by something else.</param>
 /// <param name="Definition">Its network.</param>
-internal sealed record SavedModel(string Weights, RunFile? Run, NetworkDefinition Definition)
+internal sealed record SavedModel(string Weights, RunPlan? Plan, NetworkDefinition Definition)
 {
-    /// <summary>Finds a model's files and reads all but the weights.</summary>
-    /// <param name="path">An output folder, or a safetensors file with run.json beside it.</param>
-    /// <param name="networkFile">Network to use instead of the one in run.json.</param>
+    /// <summary>Finds a model and reads all but its weights.</summary>
+    /// <param name="path">An output folder, or a safetensors file.</param>
+    /// <param name="networkFile">Network to use instead of the model's own.</param>
     public static SavedModel Find(string? path, string? networkFile)
     {
-        path ??= CommonOptions.DefaultOutput;
-        string folder = File.Exists(path) ? Path.GetDirectoryName(Path.GetFullPath(path))! : path;
-        OutputFolder files = new(folder);
-        string weights = File.Exists(path) ? path : files.Model;
+        OutputFolder folder = path is null ? OutputFolder.Latest(known => known.Model) : new(path);
+        string weights = File.Exists(path) ? path : folder.Model;
         if (!File.Exists(weights))
         {
-            throw new FileNotFoundException(
-                $"no model: '{weights}' is not there; make one with adadelta train, or name one with --model");
+            throw new UsageException(
+                $"--model: '{weights}' is not there, expected the output folder of a training or its model.safetensors");
         }
 
-        RunFile? run = File.Exists(files.Run) ? RunFile.Read(files.Run) : null;
+        RunPlan? plan = RunPlan.Find(weights, SafeTensors.Read(weights).Metadata);
         if (networkFile is not null)
         {
-            return new(weights, run, NetworkDefinition.Load(networkFile));
+            return new(weights, plan, LoadNetwork(networkFile));
         }
 
-        return run is not null
-            ? new(weights, run, NetworkDefinition.Parse(run.Network.GetRawText(), files.Run))
-            : throw new FileNotFoundException($"no run.json beside '{weights}', expected it or --network");
+        return plan is not null
+            ? new(weights, plan, NetworkDefinition.Parse(plan.Network.GetRawText(), weights))
+            : throw new UsageException($"--network: none, and '{weights}' does not hold one, expected the network file of these weights");
     }
 
-    /// <summary>Opens the data set that is named, else the one that the model was trained on.</summary>
-    public DataSource OpenData(string? data, string? dataDir, CancellationToken stop)
+    /// <summary>Reads a network file that was named on the command line.</summary>
+    /// <exception cref="UsageException">It cannot be read.</exception>
+    public static NetworkDefinition LoadNetwork(string path)
     {
-        IReadOnlyList<string>? more = Run is { Data: { Choice: DataSource.Mnist } known } ? [known.Source] : null;
+        try
+        {
+            return NetworkDefinition.Load(path);
+        }
+        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
+        {
+            throw new UsageException($"--network: '{path}': no such file");
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new UsageException(Directory.Exists(path)
+                ? $"--network: '{path}': a folder, expected a JSON file"
+                : $"--network: '{path}': {e.Message}");
+        }
+    }
+
+    /// <summary>Opens the data set that is named, else the one that the model was trained on, and as it was then.</summary>
+    public DataSource OpenData(string? data, string? dataDir, bool transpose, CancellationToken stop)
+    {
+        RunData? known = Plan?.Data;
+        bool own = known is not null && (data is null || data == known.Choice || Path.GetFullPath(data) == known.Choice);
+        IReadOnlyList<string>? more = known is { Choice: DataSource.Mnist } ? [known.Source] : null;
         // Only test images are read, so that no more than one training image need be drawn.
-        return DataSource.Open(data ?? Run?.Data.Choice, dataDir, more, 1, stop);
+        DataSource source = DataSource.Open(
+            data ?? known?.Choice, dataDir, more, 1, transpose || (own && known!.Transpose), stop);
+        if (!own)
+        {
+            source.AdviseTranspose();
+        }
+        else if (source.Split.Test.Checksum != known!.TestChecksum && !transpose)
+        {
+            Failure.Warn(
+                $"the test images of {source.Split.Name} ({source.Split.Source}) are not those of the training: "
+                + $"checksum {source.Split.Test.Checksum}, then {known.TestChecksum}");
+        }
+
+        return source;
     }
 
     /// <summary>Builds the network and gives it the weights.</summary>
     /// <param name="context">Device and threads.</param>
-    /// <param name="data">Images that say what a definition leaves open, where run.json does not.</param>
+    /// <param name="data">Images that say what a definition leaves open, where the model does not.</param>
     public Network Build(ComputeContext context, DataSource? data)
     {
-        NetworkDefinition complete = (Run, data) switch
+        NetworkDefinition complete = (Plan, data) switch
         {
             ({ Data: var known }, _) => Definition.For(new(known.Shape[0], known.Shape[1], known.Shape[2]), known.Classes),
             (null, { Split.Train: var images }) => Definition.For(images.Shape, images.Classes),
@@ -66,4 +100,8 @@ internal sealed record SavedModel(string Weights, RunFile? Run, NetworkDefinitio
             throw;
         }
     }
+
+    /// <summary>What to say where the outputs are no numbers: a prediction made of them would be none.</summary>
+    /// <param name="found">What was found instead.</param>
+    public InvalidDataException NotNumbers(string found) => new($"{Weights}: no model that can tell a class: {found}");
 }

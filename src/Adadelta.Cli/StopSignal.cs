@@ -3,19 +3,24 @@ using System.Runtime.InteropServices;
 namespace Adadelta.Cli;
 
 /// <summary>
-/// Turns the first Ctrl+C (SIGINT) or SIGTERM into a cancelled token, so that the work can stop and be saved. The second one
-/// is left to the system, which ends the process.
+/// Turns Ctrl+C (SIGINT), SIGTERM and SIGHUP into a cancelled token, so that the work can stop and be saved. A Ctrl+C after that
+/// is left to the system, which ends the process; the other two may come twice by themselves, as when a terminal closes.
 /// </summary>
 internal sealed class StopSignal : IDisposable
 {
     private readonly CancellationTokenSource _source = new();
-    private readonly PosixSignalRegistration _interrupt;
-    private readonly PosixSignalRegistration _terminate;
+    private readonly Action? _atOnce;
+    private readonly PosixSignalRegistration[] _registrations;
 
-    public StopSignal()
+    /// <param name="atOnce">What is still to be done before a second Ctrl+C ends the process.</param>
+    public StopSignal(Action? atOnce = null)
     {
-        _interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, Handle);
-        _terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Handle);
+        _atOnce = atOnce;
+        _registrations =
+        [
+            .. ((PosixSignal[])[PosixSignal.SIGINT, PosixSignal.SIGTERM, PosixSignal.SIGHUP])
+                .Select(signal => PosixSignalRegistration.Create(signal, Handle)),
+        ];
     }
 
     public CancellationToken Token => _source.Token;
@@ -23,15 +28,19 @@ internal sealed class StopSignal : IDisposable
     public void Dispose()
     {
         // No handler runs any more once the registrations are gone, so none finds the source disposed.
-        _interrupt.Dispose();
-        _terminate.Dispose();
+        foreach (PosixSignalRegistration registration in _registrations)
+        {
+            registration.Dispose();
+        }
+
         _source.Dispose();
     }
 
     private void Handle(PosixSignalContext context)
     {
-        if (_source.IsCancellationRequested)
+        if (_source.IsCancellationRequested && context.Signal == PosixSignal.SIGINT)
         {
+            _atOnce?.Invoke();
             // The live display hides the cursor; a killed process has no other chance to bring it back.
             if (!Console.IsOutputRedirected)
             {

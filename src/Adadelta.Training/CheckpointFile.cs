@@ -25,6 +25,9 @@ public static class CheckpointFile
     /// <param name="optimizer">Its optimizer.</param>
     /// <param name="path">The file.</param>
     /// <param name="metadata">Texts to keep with them, or null.</param>
+    /// <exception cref="InvalidOperationException">
+    /// A number is not finite, or of the state negative, so that the file could not be loaded.
+    /// </exception>
     /// <exception cref="IOException">The file cannot be written.</exception>
     /// <exception cref="UnauthorizedAccessException">The file may not be written.</exception>
     public static void Save(
@@ -39,7 +42,8 @@ public static class CheckpointFile
     /// <param name="path">The file.</param>
     /// <returns>The file's metadata.</returns>
     /// <exception cref="InvalidDataException">
-    /// The file is damaged or of a later version, or does not fit the network or the optimizer; the message names all that differs.
+    /// The file is damaged or of a later version, does not fit the network or the optimizer, or holds numbers that are not finite or
+    /// out of range; the message names all that differs.
     /// </exception>
     /// <exception cref="IOException">The file is missing or cannot be read.</exception>
     public static IReadOnlyDictionary<string, string> Load(Network network, AdadeltaOptimizer optimizer, string path) =>
@@ -62,11 +66,11 @@ public static class CheckpointFile
 
     /// <summary><paramref name="check"/> may refuse the file before anything is changed.</summary>
     internal static IReadOnlyDictionary<string, string> Load(
-        Network network, AdadeltaOptimizer optimizer, string path, Action<SafeTensorsFile> check)
+        Network network, AdadeltaOptimizer optimizer, string path, Action<StoredFile> check)
     {
         ArgumentNullException.ThrowIfNull(network);
         ArgumentNullException.ThrowIfNull(optimizer);
-        var file = SafeTensors.Read(path);
+        var file = SafeTensors.ReadStored(path);
         var stepText = file.Metadata.GetValueOrDefault(StepKey, "");
         if (!long.TryParse(stepText, NumberStyles.None, CultureInfo.InvariantCulture, out var step) || step >= 1L << 40)
         {

@@ -1,3 +1,4 @@
+using System.Globalization;
 using Adadelta.Native;
 
 namespace Adadelta.Training;
@@ -12,26 +13,48 @@ namespace Adadelta.Training;
 /// </param>
 public sealed record Evaluation(double Loss, double Accuracy, int Count, int[,] ConfusionMatrix)
 {
+    // 256 MB
+    private const int MostOutputs = 1 << 26;
+
     /// <summary>Runs the network over the data set in evaluation mode, in batches of its largest size.</summary>
     internal static Evaluation Of(Network network, ImageDataset data, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(network);
         ArgumentNullException.ThrowIfNull(data);
         Require.Fits(data, network);
+        var classes = network.OutputCount;
+        if ((long)classes * classes > Array.MaxLength)
+        {
+            throw new ArgumentException(
+                $"network: {classes} outputs make a confusion matrix of {(long)classes * classes} elements, expected at most "
+                + $"{Array.MaxLength}", nameof(network));
+        }
         using var images = data.ToDevice(network.Context);
-        return Of(network, images, data.Labels.Span, cancellationToken);
+        return Of(network, images, data, new int[classes, classes], cancellationToken);
     }
 
-    /// <inheritdoc cref="Of(Network, ImageDataset, CancellationToken)"/>
+    /// <summary>
+    /// Images of a batch: as many as the network takes, but for outputs beyond what an array holds, and short of that beyond what is
+    /// sensible to hold.
+    /// </summary>
+    internal static int BatchSize(int largest, int images, int outputs) =>
+        Math.Min(Math.Min(largest, images), Math.Max(1, MostOutputs / outputs));
+
+    /// <param name="network">The network.</param>
+    /// <param name="images">The images on its device.</param>
+    /// <param name="data">The same images.</param>
+    /// <param name="confusion">Takes the confusion matrix; null where nobody asks for it.</param>
+    /// <param name="cancellationToken">Stops between two batches.</param>
+    /// <exception cref="NotFiniteNumberException">An output is NaN, or a loss is not finite.</exception>
     internal static Evaluation Of(
-        Network network, DeviceDataset images, ReadOnlySpan<byte> classOf, CancellationToken cancellationToken)
+        Network network, DeviceDataset images, ImageDataset data, int[,]? confusion, CancellationToken cancellationToken)
     {
         var classes = network.OutputCount;
-        var batchSize = Math.Min(network.MaxBatchSize, images.Count);
+        var classOf = data.Labels.Span;
+        var batchSize = BatchSize(network.MaxBatchSize, images.Count, classes);
         var places = new uint[batchSize];
         var outputs = new float[batchSize * classes];
         var labels = new int[batchSize];
-        int[,] confusion = new int[classes, classes];
         double loss = 0;
         var right = 0;
         for (var first = 0; first < images.Count; first += batchSize)
@@ -43,16 +66,44 @@ public sealed record Evaluation(double Loss, double Accuracy, int Count, int[,] 
                 (places[i], labels[i]) = ((uint)(first + i), classOf[first + i]);
             }
             network.Forward(images, places.AsSpan(0, count), outputs.AsSpan(0, count * classes));
+            var nan = IndexOfNaN(outputs.AsSpan(0, count * classes));
+            if (nan >= 0)
+            {
+                throw new NotFiniteNumberException(
+                    $"output {nan % classes} of the network is NaN for image {first + nan / classes} of data set '{data.Name}', expected "
+                    + "a finite number: its weights are not finite or too large");
+            }
             double batchLoss = network.Loss(labels.AsSpan(0, count));
+            if (!double.IsFinite(batchLoss))
+            {
+                throw new NotFiniteNumberException(
+                    string.Create(CultureInfo.InvariantCulture, $"the loss of images {first} to {first + count - 1} of data set ")
+                    + string.Create(CultureInfo.InvariantCulture, $"'{data.Name}' is {batchLoss}, expected a finite number"));
+            }
             loss += network.Reduction == Reduction.Mean ? batchLoss * count : batchLoss;
             for (var i = 0; i < count; i++)
             {
                 var predicted = IndexOfLargest(outputs.AsSpan(i * classes, classes));
-                confusion[labels[i], predicted]++;
+                if (confusion is not null)
+                {
+                    confusion[labels[i], predicted]++;
+                }
                 right += predicted == labels[i] ? 1 : 0;
             }
         }
-        return new Evaluation(loss / images.Count, (double)right / images.Count, images.Count, confusion);
+        return new Evaluation(loss / images.Count, (double)right / images.Count, images.Count, confusion ?? new int[0, 0]);
+    }
+
+    private static int IndexOfNaN(ReadOnlySpan<float> values)
+    {
+        for (var i = 0; i < values.Length; i++)
+        {
+            if (float.IsNaN(values[i]))
+            {
+                return i;
+            }
+        }
+        return -1;
     }
 
     private static int IndexOfLargest(ReadOnlySpan<float> values)

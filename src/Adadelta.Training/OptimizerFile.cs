@@ -39,7 +39,9 @@ public static class OptimizerFile
     /// <param name="optimizer">The optimizer.</param>
     /// <param name="path">The file.</param>
     /// <param name="metadata">Texts to keep with it, or null; keys that begin with <c>optimizer.</c> are reserved.</param>
-    /// <exception cref="InvalidOperationException">A learning rate in memory is negative or not finite.</exception>
+    /// <exception cref="InvalidOperationException">
+    /// A learning rate in memory or a number of the state is negative or not finite, so that the file could not be loaded.
+    /// </exception>
     /// <exception cref="ObjectDisposedException">The optimizer or its context is disposed.</exception>
     /// <exception cref="IOException">The file cannot be written.</exception>
     /// <exception cref="UnauthorizedAccessException">The file may not be written.</exception>
@@ -59,14 +61,15 @@ public static class OptimizerFile
     /// <param name="path">The file.</param>
     /// <returns>The file's metadata.</returns>
     /// <exception cref="InvalidDataException">
-    /// The file is damaged or of a later version, or groups, parameters, shapes, types or options differ or are out of bounds.
+    /// The file is damaged or of a later version, groups, parameters, shapes, types or options differ, or numbers are out of bounds:
+    /// <c>square_avg</c> and <c>acc_delta</c> are finite and at least 0, the rest of the state is finite.
     /// </exception>
     /// <exception cref="IOException">The file is missing or cannot be read.</exception>
     /// <exception cref="ObjectDisposedException">The optimizer or a tensor that it was made with is disposed.</exception>
     public static IReadOnlyDictionary<string, string> Load(AdadeltaOptimizer optimizer, string path)
     {
         ArgumentNullException.ThrowIfNull(optimizer);
-        var file = SafeTensors.Read(path);
+        var file = SafeTensors.ReadStored(path);
         Prepare(optimizer, path, file.Tensors, file.Metadata)();
         return file.Metadata;
     }
@@ -92,7 +95,7 @@ public static class OptimizerFile
     /// <returns>What sets the state and the options.</returns>
     /// <exception cref="InvalidDataException">They do not fit.</exception>
     internal static Action Prepare(
-        AdadeltaOptimizer optimizer, string path, IEnumerable<SafeTensor> tensors, IReadOnlyDictionary<string, string> metadata)
+        AdadeltaOptimizer optimizer, string path, IEnumerable<StoredTensor> tensors, IReadOnlyDictionary<string, string> metadata)
     {
         var version = metadata.GetValueOrDefault(VersionKey, Version);
         if (version != Version)
@@ -182,29 +185,29 @@ public static class OptimizerFile
             ? new SafeTensor(Key(index, "step"), [], [(float)step])
             : SafeTensor.FromDoubles(Key(index, "step"), [], [step]));
         var state = optimizer.GetState(index);
-        yield return Source("square_avg", state.SquareAverage, bytes => state.SquareAverage.ReadBytes(bytes));
-        yield return Source("acc_delta", state.AccumulatedDelta, bytes => state.AccumulatedDelta.ReadBytes(bytes));
+        yield return Source("square_avg", state.SquareAverage, Read(state.SquareAverage), TensorValues.NotNegative);
+        yield return Source("acc_delta", state.AccumulatedDelta, Read(state.AccumulatedDelta), TensorValues.NotNegative);
         using var master = optimizer.GetMasterWeights(index);
         if (master is not null)
         {
-            yield return Source("master", master, bytes => ReadView(optimizer.GetMasterWeights(index)!, bytes));
+            yield return Source("master", master, ReadView(optimizer.GetMasterWeights), TensorValues.Finite);
         }
         using var average = optimizer.GetAverage(index);
         if (average is not null)
         {
-            yield return Source("average", average, bytes => ReadView(optimizer.GetAverage(index)!, bytes));
+            yield return Source("average", average, ReadView(optimizer.GetAverage), TensorValues.Finite);
         }
 
-        TensorSource Source(string what, DeviceTensor tensor, Action<Span<byte>> copyTo) =>
-            new(Key(index, what), TypeName(tensor.Type), [.. tensor.Shape], checked((int)tensor.ByteCount), copyTo);
+        TensorSource Source(string what, DeviceTensor tensor, TensorSource.Copier copyTo, TensorValues values) =>
+            new(Key(index, what), TypeName(tensor.Type), [.. tensor.Shape], tensor.ByteCount, copyTo, values);
 
-        static void ReadView(DeviceTensor view, Span<byte> bytes)
+        static TensorSource.Copier Read(DeviceTensor tensor) => (offset, bytes) => tensor.ReadBytes(bytes, offset);
+
+        TensorSource.Copier ReadView(Func<int, DeviceTensor?> get) => (offset, bytes) =>
         {
-            using (view)
-            {
-                view.ReadBytes(bytes);
-            }
-        }
+            using var view = get(index)!;
+            view.ReadBytes(bytes, offset);
+        };
     }
 
     private static string Key(int index, string what) =>
@@ -379,7 +382,7 @@ public static class OptimizerFile
     // ---- State ----
 
     private static void ReadState(
-        AdadeltaOptimizer optimizer, int index, List<AdadeltaOptions> groups, Dictionary<string, SafeTensor> given,
+        AdadeltaOptimizer optimizer, int index, List<AdadeltaOptions> groups, Dictionary<string, StoredTensor> given,
         List<Action> writes, List<string> faults)
     {
         var (group, found) = At(optimizer, index);
@@ -387,53 +390,55 @@ public static class OptimizerFile
         var narrow = parameter.Type is ElementType.Float16 or ElementType.BFloat16;
         var type = narrow ? ElementType.Float32 : parameter.Type;
         given.Remove(Key(index, "step"), out var step);
-        var square = Take("square_avg");
-        var delta = Take("acc_delta");
+        var square = Take("square_avg", TensorValues.NotNegative);
+        var delta = Take("acc_delta", TensorValues.NotNegative);
         // PyTorch has no state of a parameter that has not taken part in a step.
         if (step is null && square is null && delta is null)
         {
-            var zeros = new byte[SizeOf(type) * parameter.Count];
-            writes.Add(() => Write(0, zeros, zeros));
+            writes.Add(() =>
+            {
+                optimizer.SetStep(index, 0);
+                optimizer.GetState(index).SquareAverage.Fill(0);
+                optimizer.GetState(index).AccumulatedDelta.Fill(0);
+            });
         }
         else if (step is null || square is null || delta is null)
         {
             var missing = step is null ? "step" : square is null ? "square_avg" : "acc_delta";
             faults.Add($"'{Key(index, missing)}' is missing");
         }
-        else if (Count(step) is not { } count)
+        else if (Count(step, out var stepText) is not { } count)
         {
-            faults.Add($"'{step.Name}' is no whole number from 0");
+            faults.Add($"'{step.Name}' is {stepText}, expected a whole number from 0 to 2^53");
         }
         else
         {
-            writes.Add(() => Write(count, square.Bytes, delta.Bytes));
+            writes.Add(() =>
+            {
+                optimizer.SetStep(index, count);
+                square.CopyTo(optimizer.GetState(index).SquareAverage);
+                delta.CopyTo(optimizer.GetState(index).AccumulatedDelta);
+            });
         }
         // These are views of what the options make, which are set before.
         if (Optional("master", narrow && options.MasterWeights) is { } master)
         {
-            writes.Add(() => WriteTo(optimizer.GetMasterWeights(index), master.Bytes));
+            writes.Add(() => CopyTo(master, optimizer.GetMasterWeights(index)!));
         }
         if (Optional("average", options.AverageDecay > 0) is { } average)
         {
-            writes.Add(() => WriteTo(optimizer.GetAverage(index), average.Bytes));
+            writes.Add(() => CopyTo(average, optimizer.GetAverage(index)!));
         }
 
-        void Write(long steps, byte[] squares, byte[] deltas)
+        static void CopyTo(StoredTensor tensor, DeviceTensor view)
         {
-            optimizer.SetStep(index, steps);
-            optimizer.GetState(index).SquareAverage.WriteBytes(squares);
-            optimizer.GetState(index).AccumulatedDelta.WriteBytes(deltas);
-        }
-
-        static void WriteTo(DeviceTensor? tensor, byte[] bytes)
-        {
-            using (tensor)
+            using (view)
             {
-                tensor!.WriteBytes(bytes);
+                tensor.CopyTo(view);
             }
         }
 
-        SafeTensor? Optional(string what, bool wanted)
+        StoredTensor? Optional(string what, bool wanted)
         {
             var name = Key(index, what);
             if (!given.ContainsKey(name))
@@ -448,10 +453,10 @@ public static class OptimizerFile
             {
                 faults.Add($"'{name}' is there, but the group's options keep none");
             }
-            return Take(what);
+            return Take(what, TensorValues.Finite);
         }
 
-        SafeTensor? Take(string what)
+        StoredTensor? Take(string what, TensorValues values)
         {
             if (!given.Remove(Key(index, what), out var tensor))
             {
@@ -462,6 +467,10 @@ public static class OptimizerFile
                 faults.Add($"'{tensor.Name}' has shape [{string.Join(", ", tensor.Shape)}], "
                     + $"expected [{string.Join(", ", parameter.Shape)}]");
             }
+            if (tensor.Fault(values) is { } fault)
+            {
+                faults.Add($"'{tensor.Name}' {fault}");
+            }
             if (tensor.Type == TypeName(type))
             {
                 return tensor;
@@ -469,7 +478,7 @@ public static class OptimizerFile
             // PyTorch's state has the parameter's own type.
             if (narrow && tensor.Type == TypeName(parameter.Type))
             {
-                return tensor with { Type = TypeName(type), Bytes = Widened(tensor) };
+                return tensor with { Type = TypeName(type), Pieces = [.. tensor.Pieces.Select(piece => Widened(tensor.Type, piece))] };
             }
             faults.Add($"'{tensor.Name}' has dtype {tensor.Type}, expected {TypeName(type)}"
                 + (narrow ? $" or {TypeName(parameter.Type)}" : ""));
@@ -477,30 +486,32 @@ public static class OptimizerFile
         }
     }
 
-    private static int SizeOf(ElementType type) => type is ElementType.Float64 or ElementType.Complex64 ? 8 : 4;
-
-    private static byte[] Widened(SafeTensor tensor)
+    private static byte[] Widened(string type, byte[] bytes)
     {
-        var floats = new float[tensor.Bytes.Length / 2];
+        var widened = new byte[2 * bytes.Length];
+        var floats = MemoryMarshal.Cast<byte, float>(widened.AsSpan());
         for (var i = 0; i < floats.Length; i++)
         {
-            floats[i] = tensor.Type == SafeTensors.Float16
-                ? (float)BitConverter.ToHalf(tensor.Bytes, 2 * i)
-                : new BFloat16(BitConverter.ToUInt16(tensor.Bytes, 2 * i));
+            floats[i] = type == SafeTensors.Float16
+                ? (float)BitConverter.ToHalf(bytes, 2 * i)
+                : new BFloat16(BitConverter.ToUInt16(bytes, 2 * i));
         }
-        return [.. MemoryMarshal.AsBytes(floats.AsSpan())];
+        return widened;
     }
 
     /// <summary>A step count, of which PyTorch's versions have written floats of either size and whole numbers.</summary>
-    private static long? Count(SafeTensor step)
+    private static long? Count(StoredTensor step, out string text)
     {
-        double? number = (step.Type, step.Bytes.Length) switch
+        double? number = (step.Type, step.ByteCount) switch
         {
             (SafeTensors.Float32, 4) => BitConverter.ToSingle(step.Bytes),
             (SafeTensors.Float64, 8) => BitConverter.ToDouble(step.Bytes),
             (SafeTensors.Int64, 8) => BitConverter.ToInt64(step.Bytes),
             _ => null,
         };
+        text = number is { } found
+            ? found.ToString(CultureInfo.InvariantCulture)
+            : $"{step.Type} of shape [{string.Join(", ", step.Shape)}]";
         return number >= 0 && number <= 1L << 53 && Math.Floor(number.Value) == number ? (long)number.Value : null;
     }
 }

@@ -37,18 +37,6 @@ public sealed record SafeTensor(string Name, string Type, long[] Shape, byte[] B
         : throw new InvalidOperationException($"tensor '{Name}' has dtype {Type}, expected {SafeTensors.Float32}");
 }
 
-/// <summary>A named array of numbers that is read when it is written: a file of many needs room for one of them.</summary>
-/// <param name="Name">As <see cref="SafeTensor.Name"/>.</param>
-/// <param name="Type">As <see cref="SafeTensor.Type"/>.</param>
-/// <param name="Shape">As <see cref="SafeTensor.Shape"/>.</param>
-/// <param name="ByteCount">Bytes of the elements.</param>
-/// <param name="CopyTo">Copies them, in row-major order and the machine's byte order.</param>
-internal sealed record TensorSource(string Name, string Type, long[] Shape, int ByteCount, Action<Span<byte>> CopyTo)
-{
-    public static TensorSource Of(SafeTensor tensor) =>
-        new(tensor.Name, tensor.Type, tensor.Shape, tensor.Bytes.Length, bytes => tensor.Bytes.CopyTo(bytes));
-}
-
 /// <summary>What a safetensors file holds.</summary>
 /// <param name="Tensors">The tensors, in the order of their data.</param>
 /// <param name="Metadata">The file's <c>__metadata__</c>; empty when it has none.</param>
@@ -64,6 +52,10 @@ public static class SafeTensors
     private const long MaxHeaderBytes = 100_000_000;
 
     private const string MetadataKey = "__metadata__";
+    private const string ChecksumKey = "adadelta.checksum";
+
+    // Of a value that a message shows.
+    private const int MostShown = 80;
 
     internal const string Float32 = "F32";
     internal const string Float64 = "F64";
@@ -83,6 +75,10 @@ public static class SafeTensors
     };
 
     /// <summary>Writes a file, whole or not at all (<see cref="AtomicFile"/>). Its data begin at a multiple of 8 bytes.</summary>
+    /// <remarks>
+    /// The metadata take a checksum of tensors and metadata under <c>adadelta.checksum</c>, which <see cref="Read"/> verifies. A tool
+    /// that changes anything and writes the file anew must leave it out.
+    /// </remarks>
     /// <param name="path">The file.</param>
     /// <param name="tensors">The tensors; their data are written in this order.</param>
     /// <param name="metadata">Texts to keep with them, or null.</param>
@@ -95,25 +91,42 @@ public static class SafeTensors
         WriteSources(path, [.. tensors.Select(TensorSource.Of)], metadata);
     }
 
+    /// <param name="path">The file.</param>
+    /// <param name="tensors">The tensors, which are read twice: first for the checksum, which stands before them.</param>
+    /// <param name="metadata">Texts to keep with them, or null.</param>
+    /// <param name="pieceBytes">Bytes that are read at a time, a multiple of 8.</param>
+    /// <exception cref="UnloadableException">A tensor has values that its source excludes; nothing is written.</exception>
     internal static void WriteSources(
-        string path, IReadOnlyList<TensorSource> tensors, IReadOnlyDictionary<string, string>? metadata)
+        string path, IReadOnlyList<TensorSource> tensors, IReadOnlyDictionary<string, string>? metadata,
+        int pieceBytes = TensorSource.PieceBytes)
     {
-        var header = Header(tensors, metadata);
-        var buffer = ArrayPool<byte>.Shared.Rent(tensors.Max(tensor => (int?)tensor.ByteCount) ?? 0);
+        Dictionary<string, string> texts = new(metadata ?? new Dictionary<string, string>(), StringComparer.Ordinal)
+        {
+            [ChecksumKey] = new('0', Checksum.Digits),
+        };
+        // Faults of the arguments come before anything is read.
+        var length = Header(tensors, texts).Length;
+        var most = (int)Math.Min(pieceBytes, tensors.Max(tensor => (long?)tensor.ByteCount) ?? 0);
+        var buffer = ArrayPool<byte>.Shared.Rent(most);
         try
         {
+            var checksum = ContentChecksum.Begin(texts);
+            foreach (var tensor in tensors)
+            {
+                checksum.AddTensor(tensor.Name, tensor.Type, tensor.Shape);
+                ForEachPiece(tensor, buffer.AsSpan(0, most), checksum.AddData, checkValues: true);
+            }
+            texts[ChecksumKey] = checksum.ToText();
+            var header = Header(tensors, texts);
             AtomicFile.Write(path, stream =>
             {
-                Span<byte> length = stackalloc byte[8];
-                BinaryPrimitives.WriteInt64LittleEndian(length, header.Length);
-                stream.Write(length);
+                Span<byte> lengthBytes = stackalloc byte[8];
+                BinaryPrimitives.WriteInt64LittleEndian(lengthBytes, header.Length);
+                stream.Write(lengthBytes);
                 stream.Write(header);
                 foreach (var tensor in tensors)
                 {
-                    var bytes = buffer.AsSpan(0, tensor.ByteCount);
-                    tensor.CopyTo(bytes);
-                    TurnLittleEndian(tensor.Type, bytes);
-                    stream.Write(bytes);
+                    ForEachPiece(tensor, buffer.AsSpan(0, most), stream.Write, checkValues: false);
                 }
             });
         }
@@ -123,59 +136,156 @@ public static class SafeTensors
         }
     }
 
-    /// <summary>Reads a file and checks all of it.</summary>
+    private delegate void Taker(ReadOnlySpan<byte> bytes);
+
+    // The pieces in the file's byte order.
+    private static void ForEachPiece(TensorSource tensor, Span<byte> buffer, Taker take, bool checkValues)
+    {
+        for (long offset = 0; offset < tensor.ByteCount; offset += buffer.Length)
+        {
+            var piece = buffer[..(int)Math.Min(buffer.Length, tensor.ByteCount - offset)];
+            tensor.CopyTo(offset, piece);
+            if (checkValues && TensorValueCheck.Fault(tensor.Type, tensor.Values, piece, offset) is { } fault)
+            {
+                throw new UnloadableException($"not saved, since it could not be loaded: '{tensor.Name}' {fault}");
+            }
+            TurnLittleEndian(tensor.Type, piece);
+            take(piece);
+        }
+    }
+
+    /// <summary>Reads a file and checks all of it, its checksum too where it has one.</summary>
     /// <param name="path">The file.</param>
-    /// <returns>Tensors and metadata.</returns>
+    /// <returns>Tensors and metadata, without the checksum.</returns>
     /// <exception cref="InvalidDataException">
-    /// The file is damaged or holds an element type not listed at <see cref="SafeTensor"/>; the message names file, tensor, value
-    /// and bound.
+    /// The file is damaged, of another kind, or holds an element type not listed at <see cref="SafeTensor"/> or a tensor larger than
+    /// an array can be; the message names file, tensor, value and bound.
     /// </exception>
     /// <exception cref="IOException">The file is missing or cannot be read.</exception>
+    /// <exception cref="OutOfMemoryException">There is no memory for a tensor; the message names it and its size.</exception>
     public static SafeTensorsFile Read(string path)
     {
-        using var stream = File.OpenRead(path);
+        var file = ReadStored(path, Array.MaxLength, Array.MaxLength);
+        return new([.. file.Tensors.Select(tensor => new SafeTensor(tensor.Name, tensor.Type, tensor.Shape, tensor.Bytes))], file.Metadata);
+    }
+
+    /// <summary>As <see cref="Read"/>, of tensors of any size, in pieces.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="pieceBytes">Bytes of a piece, a multiple of 8.</param>
+    /// <param name="mostBytes">Bytes that a tensor may have.</param>
+    internal static StoredFile ReadStored(string path, int pieceBytes = StoredTensor.PieceBytes, long mostBytes = long.MaxValue)
+    {
+        using var stream = FileKind.Open(path);
         Span<byte> length = stackalloc byte[8];
         if (stream.Length < length.Length)
         {
-            throw new InvalidDataException($"{path}: {stream.Length} bytes, expected at least {length.Length}");
+            throw NotSafeTensors(path, stream, $"{stream.Length} bytes, expected at least {length.Length}");
         }
         stream.ReadExactly(length);
         var headerBytes = BinaryPrimitives.ReadUInt64LittleEndian(length);
         var most = Math.Min(MaxHeaderBytes, stream.Length - length.Length);
         if (headerBytes > (ulong)most)
         {
-            throw new InvalidDataException($"{path}: header of {headerBytes} bytes, expected at most {most}"
+            throw NotSafeTensors(path, stream, $"header of {headerBytes} bytes, expected at most {most}"
                 + (most < MaxHeaderBytes ? ", the rest of the file" : ""));
         }
-        var header = new byte[(int)headerBytes];
-        stream.ReadExactly(header);
-        var (entries, metadata) = Parse(path, header, stream.Length - stream.Position);
-        List<SafeTensor> tensors = [];
+        var header = Memory.Allocate((long)headerBytes, path, "the header");
+        ReadAll(path, stream, header);
+        // The format asks for '{' as the first byte, so that headers are told apart from text at once.
+        if (header is not [(byte)'{', ..])
+        {
+            throw NotSafeTensors(path, stream, "the header does not begin with '{'");
+        }
+        var (entries, metadata) = Parse(path, header, stream.Length - stream.Position, mostBytes);
+        metadata.Remove(ChecksumKey, out var expected);
+        var checksum = ContentChecksum.Begin(metadata);
+        List<StoredTensor> tensors = [];
         foreach (var entry in entries)
         {
-            var data = new byte[entry.End - entry.Begin];
-            stream.ReadExactly(data);
-            TurnLittleEndian(entry.Type, data);
-            tensors.Add(new(entry.Name, entry.Type, entry.Shape, data));
+            checksum.AddTensor(entry.Name, entry.Type, entry.Shape);
+            List<byte[]> pieces = [];
+            for (var left = entry.End - entry.Begin; left > 0; left -= pieces[^1].Length)
+            {
+                var piece = Memory.Allocate(
+                    Math.Min(left, pieceBytes), path, $"tensor '{entry.Name}' of {entry.End - entry.Begin} bytes");
+                ReadAll(path, stream, piece);
+                checksum.AddData(piece);
+                TurnLittleEndian(entry.Type, piece);
+                pieces.Add(piece);
+            }
+            tensors.Add(new(entry.Name, entry.Type, entry.Shape, pieces));
         }
-        return new(tensors, metadata);
+        return expected is null || expected == checksum.ToText()
+            ? new(tensors, metadata)
+            : throw new InvalidDataException(
+                $"{path}: damaged: the checksum of its content is {checksum.ToText()}, expected {expected}, "
+                + $"the {ChecksumKey} in its metadata");
     }
 
-    private static byte[] Header(IReadOnlyList<TensorSource> tensors, IReadOnlyDictionary<string, string>? metadata)
+    private static InvalidDataException NotSafeTensors(string path, FileStream stream, string otherwise) => new(
+        FileKind.Of(stream) is { } kind and not FileKind.SafeTensors
+            ? $"{path}: {kind}, expected a safetensors file"
+            : $"{path}: {otherwise}");
+
+    // The file's length has been looked at before, but another process may cut it meanwhile.
+    private static void ReadAll(string path, FileStream stream, byte[] bytes)
+    {
+        var got = stream.ReadAtLeast(bytes, bytes.Length, throwOnEndOfStream: false);
+        if (got < bytes.Length)
+        {
+            throw new InvalidDataException($"{path}: the file is cut off: {got} of {bytes.Length} bytes");
+        }
+    }
+
+    /// <summary>
+    /// A checksum of what a file says, so that it holds however the header is written: the metadata by their keys, then name, type,
+    /// shape and data of each tensor, in the order of the data.
+    /// </summary>
+    private sealed class ContentChecksum
+    {
+        private readonly Checksum _checksum = new();
+
+        public static ContentChecksum Begin(IReadOnlyDictionary<string, string> metadata)
+        {
+            var content = new ContentChecksum();
+            foreach (var (key, value) in metadata.Where(text => text.Key != ChecksumKey).OrderBy(text => text.Key, StringComparer.Ordinal))
+            {
+                content.AddText(key);
+                content.AddText(value);
+            }
+            return content;
+        }
+
+        public void AddTensor(string name, string type, long[] shape)
+        {
+            AddText(name);
+            AddText(type);
+            AddText(string.Join(',', shape));
+        }
+
+        public void AddData(ReadOnlySpan<byte> bytes) => _checksum.Add(bytes);
+
+        public string ToText() => _checksum.ToText();
+
+        private void AddText(string text)
+        {
+            _checksum.Add(Encoding.UTF8.GetBytes(text));
+            _checksum.Add([0]);
+        }
+    }
+
+    private static byte[] Header(IReadOnlyList<TensorSource> tensors, Dictionary<string, string> metadata)
     {
         using var buffer = new MemoryStream();
         using (var json = new Utf8JsonWriter(buffer))
         {
             json.WriteStartObject();
-            if (metadata is { Count: > 0 })
+            json.WriteStartObject(MetadataKey);
+            foreach (var (key, value) in metadata)
             {
-                json.WriteStartObject(MetadataKey);
-                foreach (var (key, value) in metadata)
-                {
-                    json.WriteString(key, value);
-                }
-                json.WriteEndObject();
+                json.WriteString(key, value);
             }
+            json.WriteEndObject();
             var names = new HashSet<string>(StringComparer.Ordinal);
             long end = 0;
             foreach (var tensor in tensors)
@@ -244,16 +354,15 @@ public static class SafeTensors
         }
     }
 
+    // A message stays readable whatever the file holds.
+    private static string Cut(string text) => text.Length <= MostShown ? text : $"{text.AsSpan(0, MostShown)}...";
+
     private sealed record Entry(string Name, string Type, long[] Shape, long Begin, long End);
 
     /// <summary>Reads the header and checks that its tensors fill the data exactly. They come in the order of their data.</summary>
-    private static (List<Entry> Entries, Dictionary<string, string> Metadata) Parse(string path, byte[] header, long dataBytes)
+    private static (List<Entry> Entries, Dictionary<string, string> Metadata) Parse(
+        string path, byte[] header, long dataBytes, long mostBytes)
     {
-        // The format asks for '{' as the first byte, so that headers are told apart from text at once.
-        if (header.Length == 0 || header[0] != '{')
-        {
-            throw new InvalidDataException($"{path}: the header does not begin with '{{'");
-        }
         List<Entry> entries = [];
         var metadata = new Dictionary<string, string>(StringComparer.Ordinal);
         var names = new HashSet<string>(StringComparer.Ordinal);
@@ -264,7 +373,7 @@ public static class SafeTensors
             {
                 if (!names.Add(property.Name))
                 {
-                    throw new InvalidDataException($"{path}: the name '{property.Name}' is used twice");
+                    throw new InvalidDataException($"{path}: the name '{Cut(property.Name)}' is used twice");
                 }
                 if (property.Name == MetadataKey)
                 {
@@ -272,7 +381,7 @@ public static class SafeTensors
                 }
                 else
                 {
-                    entries.Add(ReadEntry(path, property.Name, property.Value, dataBytes));
+                    entries.Add(ReadEntry(path, property.Name, property.Value, dataBytes, mostBytes));
                 }
             }
         }
@@ -280,14 +389,15 @@ public static class SafeTensors
         {
             throw new InvalidDataException($"{path}: the header is not valid JSON: {error.Message}", error);
         }
-        entries.Sort((a, b) => a.Begin != b.Begin ? a.Begin.CompareTo(b.Begin) : a.End.CompareTo(b.End));
+        // Stable, so that empty tensors keep their order.
+        entries = [.. entries.OrderBy(entry => entry.Begin).ThenBy(entry => entry.End)];
         long end = 0;
         foreach (var entry in entries)
         {
             if (entry.Begin != end)
             {
                 throw new InvalidDataException(
-                    $"{path}: data of '{entry.Name}' begin at byte {entry.Begin}, expected {end} "
+                    $"{path}: data of '{Cut(entry.Name)}' begin at byte {entry.Begin}, expected {end} "
                     + "(tensors must neither overlap nor leave gaps)");
             }
             end = entry.End;
@@ -309,16 +419,16 @@ public static class SafeTensors
             if (property.Value.ValueKind != JsonValueKind.String)
             {
                 throw new InvalidDataException(
-                    $"{path}: {MetadataKey} '{property.Name}' is a JSON {property.Value.ValueKind}, expected a string");
+                    $"{path}: {MetadataKey} '{Cut(property.Name)}' is a JSON {property.Value.ValueKind}, expected a string");
             }
             if (!metadata.TryAdd(property.Name, property.Value.GetString()!))
             {
-                throw new InvalidDataException($"{path}: {MetadataKey} '{property.Name}' is used twice");
+                throw new InvalidDataException($"{path}: {MetadataKey} '{Cut(property.Name)}' is used twice");
             }
         }
     }
 
-    private static Entry ReadEntry(string path, string name, JsonElement value, long dataBytes)
+    private static Entry ReadEntry(string path, string name, JsonElement value, long dataBytes, long mostBytes)
     {
         if (value.ValueKind != JsonValueKind.Object)
         {
@@ -333,7 +443,7 @@ public static class SafeTensors
                 "dtype" => Set(ref dtype, property.Value.ToString()),
                 "shape" => Set(ref shape, Numbers(property)),
                 "data_offsets" => Set(ref offsets, Numbers(property)),
-                _ => throw Invalid($"has the unknown field '{property.Name}'"),
+                _ => throw Invalid($"has the unknown field '{Cut(property.Name)}'"),
             };
             if (twice)
             {
@@ -346,23 +456,23 @@ public static class SafeTensors
         }
         if (!s_sizes.TryGetValue(dtype, out var size))
         {
-            throw Invalid($"has dtype {dtype}, expected {Types}");
+            throw Invalid($"has dtype {Cut(dtype)}, expected {Types}");
         }
         if (offsets is not [var begin, var end] || begin > end || end > dataBytes)
         {
-            throw Invalid($"has data_offsets [{string.Join(", ", offsets)}], "
+            throw Invalid($"has data_offsets [{Cut(string.Join(", ", offsets))}], "
                 + $"expected [begin, end] with begin <= end <= {dataBytes}, the bytes of data");
         }
         var bytes = Product((ulong)size, shape);
         if ((UInt128)(end - begin) != bytes)
         {
-            throw Invalid($"has {end - begin} bytes of data, expected {bytes} of shape [{string.Join(", ", shape)}]");
+            throw Invalid($"has {end - begin} bytes of data, expected {bytes} of shape [{Cut(string.Join(", ", shape))}]");
         }
-        return end - begin <= Array.MaxLength
+        return end - begin <= mostBytes
             ? new(name, dtype, shape, begin, end)
-            : throw Invalid($"has {bytes} bytes of data, expected at most {Array.MaxLength}");
+            : throw Invalid($"has {bytes} bytes of data, expected at most {mostBytes}");
 
-        InvalidDataException Invalid(string what) => new($"{path}: tensor '{name}' {what}");
+        InvalidDataException Invalid(string what) => new($"{path}: tensor '{Cut(name)}' {what}");
 
         static bool Set<T>(ref T? field, T found)
             where T : class
@@ -376,12 +486,12 @@ public static class SafeTensors
         {
             if (property.Value.ValueKind != JsonValueKind.Array)
             {
-                throw Invalid($"has {property.Name} {property.Value.GetRawText()}, expected an array of numbers");
+                throw Invalid($"has {property.Name} {Cut(property.Value.GetRawText())}, expected an array of numbers");
             }
             return [.. property.Value.EnumerateArray().Select(item =>
                 item.ValueKind == JsonValueKind.Number && item.TryGetInt64(out var number) && number >= 0
                     ? number
-                    : throw Invalid($"has {property.Name} {property.Value.GetRawText()}, expected whole numbers from 0"))];
+                    : throw Invalid($"has {property.Name} {Cut(property.Value.GetRawText())}, expected whole numbers from 0"))];
         }
     }
 }

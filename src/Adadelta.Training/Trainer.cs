@@ -29,20 +29,38 @@ public sealed class Trainer
     // what the schedule starts from, by group; the optimizer's own rates change as the run goes on
     private readonly List<double> _initialRates = [];
 
-    // the number of images that the run which was resumed had; 0 for none
-    private int _resumedImages;
+    // what Resume read, which the next epochs must go on from
+    private Resumption? _resumed;
 
     /// <summary>Makes a trainer. The schedule starts from the learning rates that the optimizer has now.</summary>
     /// <param name="network">The network.</param>
-    /// <param name="optimizer">An optimizer of the network's parameters.</param>
+    /// <param name="optimizer">
+    /// An optimizer of the network's parameters: of all, or of those that are to be trained. The others are
+    /// <see cref="FrozenParameters"/>.
+    /// </param>
+    /// <exception cref="ArgumentException">
+    /// The optimizer holds none of the network's parameters, or one that is not the network's and so never gets a gradient.
+    /// </exception>
     public Trainer(Network network, AdadeltaOptimizer optimizer)
     {
         ArgumentNullException.ThrowIfNull(network);
         ArgumentNullException.ThrowIfNull(optimizer);
         (_network, _optimizer) = (network, optimizer);
+        CheckParameters();
         _batchSize = Math.Min(64, network.MaxBatchSize);
         _lossInterval = network.Context.Device.Type == DeviceType.Cpu ? 1 : 50;
         NoteInitialRates();
+    }
+
+    /// <summary>The network's parameters that the optimizer does not hold, which training leaves as they are.</summary>
+    /// <exception cref="ObjectDisposedException">The network or the optimizer is disposed.</exception>
+    public IReadOnlyList<Parameter> FrozenParameters
+    {
+        get
+        {
+            var trained = OptimizerParameters().Select(parameter => parameter.Value).ToHashSet(ReferenceEqualityComparer.Instance);
+            return [.. _network.Parameters.Where(parameter => !trained.Contains(parameter.Value))];
+        }
     }
 
     /// <summary>Images a step, from 1 to the network's largest batch; 64, or that if it is smaller, by default.</summary>
@@ -111,7 +129,8 @@ public sealed class Trainer
 
     /// <summary>
     /// A file that takes everything the run needs to go on with the same bits (<see cref="Resume"/>): after each epoch, or as
-    /// often as <see cref="CheckpointSteps"/> says, at the end, and when it is cancelled. Null, the default, for none.
+    /// often as <see cref="CheckpointSteps"/> says, at the end, and when it is cancelled. Null, the default, for none. Whether it can be
+    /// written is tried before the first step.
     /// </summary>
     public string? CheckpointPath { get; init; }
 
@@ -131,13 +150,16 @@ public sealed class Trainer
     public IReadOnlyDictionary<string, string>? CheckpointMetadata { get; init; }
 
     /// <summary>
-    /// Takes a run up where a checkpoint has it: sets network, optimizer and schedule, so that <see cref="Epochs"/> with the history
-    /// goes on with the same bits as if the run had never stopped. Where anything does not fit, nothing is changed.
+    /// Takes a run up where a checkpoint has it: sets network, optimizer and schedule, so that <see cref="Fit"/>, or
+    /// <see cref="EnumerateEpochs"/> with the history, goes on with the same bits as if the run had never stopped. Where anything does
+    /// not fit, nothing is changed.
     /// </summary>
     /// <param name="path">The file, written through <see cref="CheckpointPath"/>.</param>
-    /// <returns>The history up to the checkpoint, to be passed to <see cref="Epochs"/>.</returns>
+    /// <returns>
+    /// The history up to the checkpoint. <see cref="Fit"/> goes on with it; to <see cref="EnumerateEpochs"/> it is passed.
+    /// </returns>
     /// <exception cref="InvalidDataException">
-    /// The file is damaged, or was made with another network, optimizer, seed, batch size or schedule.
+    /// The file is damaged, or was made with another network, optimizer, seed, batch size, schedule or other test images.
     /// </exception>
     /// <exception cref="IOException">The file is missing or cannot be read.</exception>
     public LossHistory Resume(string path)
@@ -151,12 +173,17 @@ public sealed class Trainer
             Check(nameof(BatchSize), state.BatchSize, BatchSize);
             Check(nameof(Schedule), state.Schedule, Schedule.ToString()!);
             Check("groups", state.InitialRates.Count, _optimizer.GroupCount);
+            if (state.Test is not null && DataIdentity.Of(Test) is { } test)
+            {
+                // The history would hold figures of both under one name.
+                Check(nameof(Test), state.Test, test);
+            }
             history = TrainingState.History(path, file.Tensors);
         });
         _initialRates.Clear();
         _initialRates.AddRange(state!.InitialRates);
-        _resumedImages = state.Images;
-        return history!;
+        _resumed = new(path, state.Train, history!, history!.Steps.Count);
+        return history;
 
         void Check<T>(string name, T found, T expected)
         {
@@ -168,9 +195,9 @@ public sealed class Trainer
         }
     }
 
-    /// <summary>Trains for a number of epochs.</summary>
-    /// <param name="train">The images to train on.</param>
-    /// <param name="epochs">Epochs, at least 0.</param>
+    /// <summary>Trains for a number of epochs, after <see cref="Resume"/> from where the run stopped.</summary>
+    /// <param name="train">The images to train on; of a run that is resumed the same ones, by their checksum.</param>
+    /// <param name="epochs">Epochs, at least 0; of a run that is resumed those before it stopped included.</param>
     /// <param name="progress">
     /// Told of each step, on this thread: after the step, or, where <see cref="LossInterval"/> is above 1, when its loss is read.
     /// </param>
@@ -178,31 +205,36 @@ public sealed class Trainer
     /// Stops between two steps. That is no error: the history has all finished steps, <see cref="LossHistory.Cancelled"/> is
     /// true, and the network can be used as it is.
     /// </param>
+    /// <returns>The history; after <see cref="Resume"/> the one that it returned, with the further steps.</returns>
     /// <exception cref="ArgumentException">
-    /// The data set does not fit the network, or <paramref name="epochs"/> is negative.
+    /// The data set does not fit the network, is not that of the run that was resumed, or <paramref name="epochs"/> is negative.
     /// </exception>
+    /// <exception cref="CheckpointException">A checkpoint cannot be written. The last one is as it was.</exception>
+    /// <exception cref="IOException">Nothing can be written to <see cref="CheckpointPath"/>; no step was made.</exception>
+    /// <exception cref="UnauthorizedAccessException"><see cref="CheckpointPath"/> may not be written; no step was made.</exception>
     /// <exception cref="ObjectDisposedException">The network, its context or the optimizer is disposed.</exception>
-    /// <exception cref="TrainingDivergedException">A loss was not a number or infinite.</exception>
+    /// <exception cref="TrainingDivergedException">A loss was not a number or infinite, or a weight has become so.</exception>
     public LossHistory Fit(
         ImageDataset train, int epochs, IProgress<TrainingProgress>? progress = null,
         CancellationToken cancellationToken = default)
     {
-        var history = new LossHistory();
-        foreach (var _ in Epochs(train, epochs, history, progress, cancellationToken))
+        var history = _resumed?.History ?? new LossHistory();
+        foreach (var _ in EnumerateEpochs(train, epochs, history, progress, cancellationToken))
         {
         }
         return history;
     }
 
     /// <summary>
-    /// Trains an epoch each time that the sequence is moved on, so that the caller can look at the network, save it or stop in
-    /// between.
+    /// A sequence that trains an epoch each time that it is moved on, so that the caller can look at the network, save it or stop in
+    /// between. A sequence that nobody enumerates trains nothing.
     /// </summary>
-    /// <param name="train">The images to train on.</param>
+    /// <param name="train">The images to train on; of a run that is resumed the same ones, by their checksum.</param>
     /// <param name="epochs">Epochs in all, at least 0.</param>
     /// <param name="history">
     /// Takes the steps and epochs. Training goes on after the last step that it has: at the beginning for a new one, and where an
-    /// earlier run stopped for that run's, when the network and the optimizer are as they were then.
+    /// earlier run stopped for that run's, when the network and the optimizer are as they were then. After <see cref="Resume"/> it is
+    /// the history that was returned.
     /// </param>
     /// <param name="progress">As for <see cref="Fit"/>; told on the calling thread.</param>
     /// <param name="cancellationToken">
@@ -210,11 +242,15 @@ public sealed class Trainer
     /// that was interrupted.
     /// </param>
     /// <exception cref="ArgumentException">
-    /// The data set does not fit the network, <paramref name="epochs"/> is negative or the history is of longer epochs.
+    /// The data set does not fit the network, <paramref name="epochs"/> is negative, the history is of longer epochs, or data set or
+    /// history are not those of the run that was resumed.
     /// </exception>
+    /// <exception cref="CheckpointException">A checkpoint cannot be written. The last one is as it was.</exception>
+    /// <exception cref="IOException">Nothing can be written to <see cref="CheckpointPath"/>; no step was made.</exception>
+    /// <exception cref="UnauthorizedAccessException"><see cref="CheckpointPath"/> may not be written; no step was made.</exception>
     /// <exception cref="ObjectDisposedException">The network, its context or the optimizer is disposed.</exception>
-    /// <exception cref="TrainingDivergedException">A loss was not a number or infinite.</exception>
-    public IEnumerable<EpochResult> Epochs(
+    /// <exception cref="TrainingDivergedException">A loss was not a number or infinite, or a weight has become so.</exception>
+    public IEnumerable<EpochResult> EnumerateEpochs(
         ImageDataset train, int epochs, LossHistory history, IProgress<TrainingProgress>? progress = null,
         CancellationToken cancellationToken = default)
     {
@@ -222,19 +258,25 @@ public sealed class Trainer
         ArgumentNullException.ThrowIfNull(history);
         Require.Fits(train, _network);
         Require.That(epochs >= 0, nameof(epochs), epochs, "epochs >= 0");
-        Require.That(
-            _resumedImages == 0 || history.Steps.Count == 0 || train.Count == _resumedImages, nameof(train), train.Count,
-            $"{_resumedImages} images, those of the run that was resumed");
+        CheckParameters();
+        CheckResumed(train, history);
         _ = NextStep(history, BatchSampler.CountSteps(train.Count, BatchSize));
+        if (CheckpointPath is not null)
+        {
+            AtomicFile.CheckWritable(CheckpointPath);
+        }
         return Run(train, epochs, history, progress, cancellationToken);
     }
 
     /// <summary>Runs the network over a data set in evaluation mode.</summary>
     /// <param name="data">The images.</param>
     /// <param name="cancellationToken">Stops between two batches.</param>
-    /// <exception cref="ArgumentException">The data set does not fit the network.</exception>
+    /// <exception cref="ArgumentException">
+    /// The data set does not fit the network, or its outputs are too many for a confusion matrix.
+    /// </exception>
     /// <exception cref="ObjectDisposedException">The network or its context is disposed.</exception>
     /// <exception cref="OperationCanceledException">It was cancelled.</exception>
+    /// <exception cref="NotFiniteNumberException">An output of the network is NaN, or a loss is not finite.</exception>
     public Evaluation Evaluate(ImageDataset data, CancellationToken cancellationToken = default) =>
         Evaluate(_network, data, cancellationToken);
 
@@ -242,9 +284,12 @@ public sealed class Trainer
     /// <param name="network">The network.</param>
     /// <param name="data">The images.</param>
     /// <param name="cancellationToken">Stops between two batches.</param>
-    /// <exception cref="ArgumentException">The data set does not fit the network.</exception>
+    /// <exception cref="ArgumentException">
+    /// The data set does not fit the network, or its outputs are too many for a confusion matrix.
+    /// </exception>
     /// <exception cref="ObjectDisposedException">The network or its context is disposed.</exception>
     /// <exception cref="OperationCanceledException">It was cancelled.</exception>
+    /// <exception cref="NotFiniteNumberException">An output of the network is NaN, or a loss is not finite.</exception>
     public static Evaluation Evaluate(Network network, ImageDataset data, CancellationToken cancellationToken = default) =>
         Evaluation.Of(network, data, cancellationToken);
 
@@ -263,7 +308,7 @@ public sealed class Trainer
         using var images = train.ToDevice(_network.Context);
         using var testImages = Test?.ToDevice(_network.Context);
         var clock = new Clock(epochs, steps, Test is not null);
-        var losses = new LossReader(_network, history, clock, progress, Math.Min(LossInterval, steps));
+        var losses = new LossReader(_network, history, clock, progress, Math.Min(LossInterval, steps), Diverged);
         for (var epoch = firstEpoch; epoch < epochs; epoch++)
         {
             var rate = SetLearningRates(epoch);
@@ -323,8 +368,66 @@ public sealed class Trainer
         }
         NoteInitialRates();
         Dictionary<string, string> metadata = new(CheckpointMetadata ?? new Dictionary<string, string>(), StringComparer.Ordinal);
-        new TrainingState(Seed, BatchSize, train.Count, Schedule.ToString()!, _initialRates).AddTo(metadata);
-        CheckpointFile.Save(_network, _optimizer, CheckpointPath, metadata, TrainingState.Tensors(history).Select(TensorSource.Of));
+        new TrainingState(
+            Seed, BatchSize, DataIdentity.Of(train), DataIdentity.Of(Test), Schedule.ToString()!, _initialRates).AddTo(metadata);
+        try
+        {
+            CheckpointFile.Save(_network, _optimizer, CheckpointPath, metadata, TrainingState.Tensors(history).Select(TensorSource.Of));
+        }
+        catch (UnloadableException error)
+        {
+            // The checkpoint before this one is of use, and stays.
+            throw Diverged(history, history.Steps[^1], error.Message, error);
+        }
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+        {
+            throw new CheckpointException(history, error);
+        }
+    }
+
+    private TrainingDivergedException Diverged(LossHistory history, StepResult step, string found, Exception? cause = null) => new(
+        step.Epoch, step.Step, step.Loss, history, found, TrainingDivergedException.Advice(_optimizer), cause);
+
+    private IEnumerable<Parameter> OptimizerParameters() =>
+        Enumerable.Range(0, _optimizer.GroupCount).SelectMany(_optimizer.GetParameters);
+
+    private void CheckParameters()
+    {
+        var own = _network.Parameters.Select(parameter => parameter.Value).ToHashSet(ReferenceEqualityComparer.Instance);
+        List<Parameter> given = [.. OptimizerParameters()];
+        var foreign = given.FindAll(parameter => !own.Contains(parameter.Value));
+        if (foreign.Count == given.Count)
+        {
+            throw new ArgumentException(
+                $"optimizer: holds none of the network's {own.Count} parameters, so that nothing would be trained; expected those in "
+                + $"network.{nameof(Network.Parameters)}, or some of them", "optimizer");
+        }
+        if (foreign.Count > 0)
+        {
+            throw new ArgumentException(
+                $"optimizer: its parameter '{foreign[0].Name}' is not the network's, so that no training step gives it a gradient; "
+                + $"expected those in network.{nameof(Network.Parameters)}, or some of them", "optimizer");
+        }
+    }
+
+    private void CheckResumed(ImageDataset train, LossHistory history)
+    {
+        if (_resumed is not { } resumed)
+        {
+            return;
+        }
+        var last = resumed.Steps > 0 ? resumed.History.Steps[resumed.Steps - 1] : default;
+        if (resumed.Steps > 0 && (history.Steps.Count < resumed.Steps || history.Steps[resumed.Steps - 1] != last))
+        {
+            throw new ArgumentException(
+                $"history: does not have the {resumed.Steps} steps of the run resumed from {resumed.Path}, which would begin again; "
+                + $"expected what {nameof(Resume)} returned", nameof(history));
+        }
+        var found = DataIdentity.Of(train);
+        if (found != resumed.Train)
+        {
+            throw new ArgumentException($"train: {found}, expected {resumed.Train}, as in {resumed.Path}", nameof(train));
+        }
     }
 
     private Evaluation? RunTest(
@@ -337,9 +440,13 @@ public sealed class Trainer
         try
         {
             var begin = Stopwatch.GetTimestamp();
-            var test = Evaluation.Of(_network, images, Test!.Labels.Span, cancellationToken);
+            var test = Evaluation.Of(_network, images, Test!, null, cancellationToken);
             clock.Tested(Stopwatch.GetElapsedTime(begin));
             return test;
+        }
+        catch (NotFiniteNumberException error)
+        {
+            throw Diverged(history, history.Steps[^1], error.Message, error);
         }
         catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
         {
@@ -398,12 +505,16 @@ public sealed class Trainer
         return sum / count;
     }
 
+    /// <summary>What a run that is resumed must go on with.</summary>
+    private sealed record Resumption(string Path, DataIdentity Train, LossHistory History, int Steps);
+
     /// <summary>
     /// The losses of steps that were given to the device: read together, kept in the history and reported. A step whose loss has
     /// been read is in the history whatever happens next.
     /// </summary>
     private sealed class LossReader(
-        Network network, LossHistory history, Clock clock, IProgress<TrainingProgress>? progress, int capacity)
+        Network network, LossHistory history, Clock clock, IProgress<TrainingProgress>? progress, int capacity,
+        Func<LossHistory, StepResult, string, Exception?, TrainingDivergedException> diverged)
     {
         private readonly float[] _losses = new float[capacity];
 
@@ -431,12 +542,15 @@ public sealed class Trainer
             for (var i = 0; i < losses.Length; i++)
             {
                 var step = end - losses.Length + i + 1;
+                var result = new StepResult(epoch + 1, step, losses[i], rate);
                 if (!float.IsFinite(losses[i]))
                 {
-                    _error = new TrainingDivergedException(epoch + 1, step, losses[i], history);
+                    _error = diverged(
+                        history, result, string.Create(CultureInfo.InvariantCulture, $"loss {losses[i]}, expected a finite number"),
+                        null);
                     break;
                 }
-                history.Add(new StepResult(epoch + 1, step, losses[i], rate));
+                history.Add(result);
             }
             _pending = 0;
         }

@@ -8,14 +8,17 @@ namespace Adadelta.Training;
 /// <summary>What a checkpoint keeps of a run beside network and optimizer, under <c>training.</c>.</summary>
 /// <param name="Seed">Seed of the images' order.</param>
 /// <param name="BatchSize">Images a step.</param>
-/// <param name="Images">Images of the training set.</param>
+/// <param name="Train">The images that it trains on.</param>
+/// <param name="Test">The images that it tests on, or null.</param>
 /// <param name="Schedule">The schedule's text.</param>
 /// <param name="InitialRates">What the schedule starts from, by group.</param>
-internal sealed record TrainingState(ulong Seed, int BatchSize, int Images, string Schedule, IReadOnlyList<double> InitialRates)
+internal sealed record TrainingState(
+    ulong Seed, int BatchSize, DataIdentity Train, DataIdentity? Test, string Schedule, IReadOnlyList<double> InitialRates)
 {
     private const string SeedKey = CheckpointFile.TrainingPrefix + "seed";
     private const string BatchSizeKey = CheckpointFile.TrainingPrefix + "batch_size";
-    private const string ImagesKey = CheckpointFile.TrainingPrefix + "images";
+    private const string TrainKey = CheckpointFile.TrainingPrefix + "train";
+    private const string TestKey = CheckpointFile.TrainingPrefix + "test";
     private const string ScheduleKey = CheckpointFile.TrainingPrefix + "schedule";
     private const string RatesKey = CheckpointFile.TrainingPrefix + "initial_lr";
 
@@ -31,7 +34,8 @@ internal sealed record TrainingState(ulong Seed, int BatchSize, int Images, stri
     {
         metadata[SeedKey] = Seed.ToString(CultureInfo.InvariantCulture);
         metadata[BatchSizeKey] = BatchSize.ToString(CultureInfo.InvariantCulture);
-        metadata[ImagesKey] = Images.ToString(CultureInfo.InvariantCulture);
+        Train.AddTo(metadata, TrainKey);
+        Test?.AddTo(metadata, TestKey);
         metadata[ScheduleKey] = Schedule;
         metadata[RatesKey] = new JsonArray([.. InitialRates.Select(rate => (JsonNode)rate)]).ToJsonString();
     }
@@ -40,7 +44,11 @@ internal sealed record TrainingState(ulong Seed, int BatchSize, int Images, stri
     public static TrainingState Of(string path, IReadOnlyDictionary<string, string> metadata)
     {
         return new(
-            Number<ulong>(SeedKey), Number<int>(BatchSizeKey), Number<int>(ImagesKey), Text(ScheduleKey), Rates());
+            Number<ulong>(SeedKey), Number<int>(BatchSizeKey), Data(TrainKey),
+            metadata.ContainsKey(DataIdentity.NameKey(TestKey)) ? Data(TestKey) : null, Text(ScheduleKey), Rates());
+
+        DataIdentity Data(string key) => new(
+            Text(DataIdentity.NameKey(key)), Number<int>(DataIdentity.CountKey(key)), Text(DataIdentity.ChecksumKey(key)));
 
         string Text(string key) => metadata.GetValueOrDefault(key)
             ?? throw new InvalidDataException($"{path}: no {key} in the metadata, expected a trainer's checkpoint");
@@ -55,12 +63,14 @@ internal sealed record TrainingState(ulong Seed, int BatchSize, int Images, stri
             try
             {
                 return JsonNode.Parse(Text(RatesKey)) is JsonArray rates
-                    ? [.. rates.Select(rate => rate?.GetValue<double>() ?? throw new JsonException("null"))]
+                    ? [.. rates.Select(rate => rate?.GetValue<double>() is double number && double.IsFinite(number) && number >= 0
+                        ? number
+                        : throw new JsonException("null, or not finite and >= 0"))]
                     : throw new JsonException("no list");
             }
             catch (Exception error) when (error is JsonException or InvalidOperationException or FormatException)
             {
-                throw new InvalidDataException($"{path}: {RatesKey} is '{Text(RatesKey)}', expected numbers", error);
+                throw new InvalidDataException($"{path}: {RatesKey} is '{Text(RatesKey)}', expected finite numbers >= 0", error);
             }
         }
     }
@@ -81,11 +91,11 @@ internal sealed record TrainingState(ulong Seed, int BatchSize, int Images, stri
     }
 
     /// <exception cref="InvalidDataException">The file was not written by a trainer.</exception>
-    public static LossHistory History(string path, IReadOnlyList<SafeTensor> tensors)
+    public static LossHistory History(string path, IReadOnlyList<StoredTensor> tensors)
     {
         var history = new LossHistory();
-        var steps = Doubles(StepsName, 3);
-        var losses = Find(LossesName, SafeTensors.Float32).Data;
+        var steps = Doubles(StepsName, 3, TensorValues.NotNegative);
+        var losses = MemoryMarshal.Cast<byte, float>(Find(LossesName, SafeTensors.Float32, TensorValues.Finite).Bytes);
         if (losses.Length * 3 != steps.Length)
         {
             throw new InvalidDataException($"{path}: {losses.Length} losses of {steps.Length / 3} steps, expected as many");
@@ -96,7 +106,7 @@ internal sealed record TrainingState(ulong Seed, int BatchSize, int Images, stri
             {
                 history.Add(new StepResult(checked((int)steps[3 * i]), checked((int)steps[3 * i + 1]), losses[i], steps[3 * i + 2]));
             }
-            foreach (var row in Doubles(EpochsName, EpochColumns).Chunk(EpochColumns))
+            foreach (var row in Doubles(EpochsName, EpochColumns, TensorValues.Any).Chunk(EpochColumns))
             {
                 history.Add(new EpochResult(checked((int)row[0]), row[1], OrNull(row[2]), OrNull(row[3]), row[4], row[5], row[6]));
             }
@@ -109,17 +119,20 @@ internal sealed record TrainingState(ulong Seed, int BatchSize, int Images, stri
 
         static double? OrNull(double value) => double.IsNaN(value) ? null : value;
 
-        double[] Doubles(string name, int columns)
+        double[] Doubles(string name, int columns, TensorValues values)
         {
-            var tensor = Find(name, SafeTensors.Float64);
+            var tensor = Find(name, SafeTensors.Float64, values);
             return tensor.Shape is [_, var found] && found == columns
                 ? MemoryMarshal.Cast<byte, double>(tensor.Bytes).ToArray()
                 : throw new InvalidDataException(
                     $"{path}: '{name}' has shape [{string.Join(", ", tensor.Shape)}], expected rows of {columns}");
         }
 
-        SafeTensor Find(string name, string type) =>
-            tensors.FirstOrDefault(tensor => tensor.Name == name && tensor.Type == type)
-            ?? throw new InvalidDataException($"{path}: no {type} tensor '{name}', expected a trainer's checkpoint");
+        StoredTensor Find(string name, string type, TensorValues values)
+        {
+            var found = tensors.FirstOrDefault(tensor => tensor.Name == name && tensor.Type == type)
+                ?? throw new InvalidDataException($"{path}: no {type} tensor '{name}', expected a trainer's checkpoint");
+            return found.Fault(values) is { } fault ? throw new InvalidDataException($"{path}: '{name}' {fault}") : found;
+        }
     }
 }

@@ -44,14 +44,41 @@ internal sealed class BadDataTests
     public void A_folder_without_a_data_set_is_named()
     {
         string folder = Directory.CreateDirectory(TestFolder.New()).FullName;
-        Refused(folder, $"{folder}: no data set found, expected train-images");
+        Refused(folder, $"--data: {folder}: no data set found, expected train-images", exitCode: 2);
     }
 
-    private static void Refused(string folder, string message, string? network = null)
+    [Test]
+    public void A_folder_that_is_named_as_mnists_and_lacks_its_files_is_refused_and_no_digits_are_drawn_instead()
+    {
+        string folder = Bars.CreateFolder();
+        File.Delete(Path.Combine(folder, "t10k-labels-idx1-ubyte"));
+        foreach (string command in (string[])["train", "train --data mnist", "doctor"])
+        {
+            ToolResult option = Tool.Run([.. command.Split(' '), "--data-dir", folder]);
+            Assert.That(option.ErrorLine, Does.StartWith($"--data-dir: {folder}: ").And.Contain("t10k-labels"), command);
+            Assert.That(option.ExitCode, Is.EqualTo(2), command);
+            Assert.That(option.Output, Is.Empty, command);
+        }
+
+        Dictionary<string, string?> environment = new() { ["ADADELTA_DATA_DIR"] = folder };
+        ToolResult variable = Tool.Run(environment, "train");
+        Assert.That(variable.ErrorLine, Does.StartWith($"ADADELTA_DATA_DIR: {folder}: ").And.Contain("t10k-labels"));
+        Assert.That(variable.ExitCode, Is.EqualTo(2));
+    }
+
+    [Test]
+    public void A_folder_of_mnist_beside_another_data_set_is_refused()
+    {
+        ToolResult result = Tool.Run("train", "--data", "digits", "--data-dir", TestFolder.Root);
+        Assert.That(result.ErrorLine, Is.EqualTo($"--data-dir: '{TestFolder.Root}', expected only with --data mnist, which it is the folder of"));
+        Assert.That(result.ExitCode, Is.EqualTo(2));
+    }
+
+    private static void Refused(string folder, string message, string? network = null, int exitCode = 1)
     {
         ToolResult result = Tool.Run("train", "--data", folder, "--network", network ?? s_network, "--output", TestFolder.New());
         Assert.That(result.ErrorLine, Does.Contain(message));
-        Assert.That(result.ExitCode, Is.EqualTo(1));
+        Assert.That(result.ExitCode, Is.EqualTo(exitCode));
         Assert.That(result.Output, Does.Not.Contain("Epoch"));
     }
 }

@@ -1,3 +1,5 @@
+using Adadelta.Training;
+
 namespace Adadelta.Cli.Tests;
 
 internal sealed class NetworkFileTests
@@ -23,19 +25,19 @@ internal sealed class NetworkFileTests
         Assert.That(result.Output, Does.Not.Contain("Epoch"));
     }
 
-    [Test]
-    public void A_network_file_that_is_not_there_is_named()
+    [TestCase("nowhere.json", "no such file")]
+    [TestCase("/nowhere/net.json", "no such file")]
+    [TestCase(".", "a folder, expected a JSON file")]
+    public void A_network_that_is_no_file_is_refused_by_every_command(string path, string message)
     {
-        ToolResult result = Tool.Run("train", "--data", s_bars, "--network", "nowhere.json", "--output", TestFolder.New());
-        Assert.That(result.ErrorLine, Does.Contain("nowhere.json"));
-        Assert.That(result.ExitCode, Is.EqualTo(1));
-    }
-
-    [Test]
-    public void A_folder_is_no_network_file()
-    {
-        ToolResult result = Tool.Run("train", "--data", s_bars, "--network", s_bars, "--output", TestFolder.New());
-        Assert.That(result.ErrorLine, Is.EqualTo($"{s_bars}: a folder, expected a JSON file"));
-        Assert.That(result.ExitCode, Is.EqualTo(1));
+        string model = TestFolder.New() + ".safetensors";
+        SafeTensors.Write(model, [new("fc1.weight", [1], [1])]);
+        foreach (string[] command in (string[][])[["train", "--data", s_bars], ["evaluate", "--model", model], ["predict", "--model", model, "0"]])
+        {
+            ToolResult result = Tool.Run([.. command, "--network", path]);
+            Assert.That(result.ErrorLine, Is.EqualTo($"--network: '{path}': {message}"), command[0]);
+            Assert.That(result.ExitCode, Is.EqualTo(2), command[0]);
+            Assert.That(result.Output, Is.Empty, command[0]);
+        }
     }
 }

@@ -36,6 +36,31 @@ internal static class Tool
         return tool.WaitForExit();
     }
 
+    /// <summary>Runs a copy of the tool.</summary>
+    public static ToolResult RunDll(string dll, params string[] arguments)
+    {
+        using RunningTool tool = new(new Dictionary<string, string?>(), [dll, .. arguments]);
+        return tool.WaitForExit();
+    }
+
+    /// <summary>Runs the tool in a folder.</summary>
+    public static ToolResult RunIn(string folder, params string[] arguments)
+    {
+        using RunningTool tool = new(new Dictionary<string, string?>(), [Dll, .. arguments], folder: folder);
+        return tool.WaitForExit();
+    }
+
+    /// <summary>Runs the tool from a line of the shell, in which "$@" stands for it.</summary>
+    public static ToolResult RunInShell(string line, string[] arguments, params (string Name, string Value)[] environment)
+    {
+        using RunningTool tool = StartInShell(line, arguments, environment);
+        return tool.WaitForExit();
+    }
+
+    public static RunningTool StartInShell(string line, string[] arguments, params (string Name, string Value)[] environment) => new(
+        environment.ToDictionary(variable => variable.Name, variable => (string?)variable.Value),
+        ["-c", line, "sh", "dotnet", Dll, .. arguments], "/bin/sh");
+
     public static RunningTool Start(params string[] arguments) => new(new Dictionary<string, string?>(), [Dll, .. arguments]);
 
     /// <summary>Runs the tool with a terminal of 80 columns as its output.</summary>
@@ -53,14 +78,14 @@ internal static class Tool
         private readonly Task<string> _error;
         private readonly List<string> _read = [];
 
-        public RunningTool(IReadOnlyDictionary<string, string?> environment, string[] arguments, string program = "dotnet")
+        public RunningTool(IReadOnlyDictionary<string, string?> environment, string[] arguments, string program = "dotnet", string? folder = null)
         {
             ProcessStartInfo start = new(program)
             {
                 RedirectStandardOutput = true,
                 RedirectStandardError = true,
                 RedirectStandardInput = true,
-                WorkingDirectory = TestFolder.Root,
+                WorkingDirectory = folder ?? TestFolder.Root,
             };
             foreach (string argument in arguments)
             {
@@ -93,11 +118,14 @@ internal static class Tool
         }
 
         /// <param name="signal">As kill(1) names it, e.g. INT.</param>
-        public void Signal(string signal)
+        public void Signal(string signal) => Assert.That(TrySignal(signal), Is.True, $"kill -{signal}");
+
+        /// <returns>Whether the process was still there.</returns>
+        public bool TrySignal(string signal)
         {
             using Process kill = Process.Start("kill", [$"-{signal}", _process.Id.ToString(CultureInfo.InvariantCulture)]);
             kill.WaitForExit();
-            Assert.That(kill.ExitCode, Is.Zero, $"kill -{signal}");
+            return kill.ExitCode == 0;
         }
 
         public ToolResult WaitForExit()

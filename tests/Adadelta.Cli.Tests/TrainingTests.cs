@@ -54,9 +54,9 @@ internal sealed class TrainingTests
     }
 
     [Test]
-    public void Writes_the_seven_files_and_nothing_else() => Assert.That(
+    public void Writes_the_seven_files_and_nothing_but_its_lock_beside_them() => Assert.That(
         Directory.EnumerateFileSystemEntries(_output).Select(Path.GetFileName),
-        Is.EquivalentTo((string[])["steps.csv", "epochs.csv", "loss.png", "loss.svg", "run.json", "checkpoint.safetensors", "model.safetensors"]));
+        Is.EquivalentTo((string[])[".lock", "steps.csv", "epochs.csv", "loss.png", "loss.svg", "run.json", "checkpoint.safetensors", "model.safetensors"]));
 
     [Test]
     public void Csv_files_hold_every_step_and_epoch()
@@ -101,6 +101,18 @@ internal sealed class TrainingTests
         Assert.That(
             words.Select(text => text.Attribute("font-family")?.Value), Is.All.EqualTo("DejaVu Sans"), "the font that the tool carries");
         Assert.That(plot.Descendants(svg + "path").Count(), Is.GreaterThan(2));
+    }
+
+    [Test]
+    public void A_curve_of_one_step_has_numbers_on_its_axis()
+    {
+        LossHistory history = new();
+        history.Add(new StepResult(1, 1, 2.3033f, 0.1));
+        string svg = TestFolder.New() + ".svg";
+        LossPlot.Write(history, TestFolder.New() + ".png", svg);
+        XNamespace name = "http://www.w3.org/2000/svg";
+        string[] texts = [.. XDocument.Load(svg).Descendants(name + "text").Select(text => text.Value.Trim())];
+        Assert.That(texts, Is.SupersetOf((string[])["2.2", "2.3", "2.4"]));
     }
 
     [Test]
@@ -162,73 +174,79 @@ internal sealed class TrainingTests
     }
 
     [Test]
-    public void Evaluate_takes_the_model_file_and_a_network_file_too()
+    public void A_model_file_is_enough_and_another_programs_weights_need_their_network_file()
     {
         string alone = Directory.CreateDirectory(TestFolder.New("alone")).FullName;
-        string model = Path.Combine(alone, "model.safetensors");
+        string model = Path.Combine(alone, "model.safetensors"), foreign = Path.Combine(alone, "foreign.safetensors");
         File.Copy(Path.Combine(_output, "model.safetensors"), model);
-        Assert.That(Tool.Run("evaluate", "--model", model).ErrorLine, Does.StartWith($"no run.json beside '{model}', expected it or --network"));
+        ToolResult own = Tool.Run("evaluate", "--model", model, "--limit", "500");
+        Assert.That(own.ExitCode, Is.Zero, own.Error);
+        Assert.That(own.Output, Does.Contain("500 test images").And.Match(@"(?m)^Accuracy: \d+\.\d\d %$"));
 
+        SafeTensors.Write(foreign, SafeTensors.Read(model).Tensors);
+        ToolResult none = Tool.Run("evaluate", "--model", foreign);
+        Assert.That(none.ErrorLine, Is.EqualTo($"--network: none, and '{foreign}' does not hold one, expected the network file of these weights"));
+        Assert.That(none.ExitCode, Is.EqualTo(2));
         string network = TestFolder.Write("net.json", NetworkDefinition.Reference.ToJson());
-        ToolResult result = Tool.Run("evaluate", "--model", model, "--network", network, "--data", "digits", "--limit", "500");
+        ToolResult result = Tool.Run("evaluate", "--model", foreign, "--network", network, "--data", "digits", "--limit", "500");
         Assert.That(result.ExitCode, Is.Zero, result.Error);
-        Assert.That(result.Output, Does.Contain("500 test images").And.Match(@"(?m)^Accuracy: \d+\.\d\d %$"));
+        Assert.That(result.Lines[^14..], Is.EqualTo(own.Lines[^14..]));
     }
 
     [Test]
-    public void Predict_reads_a_picture_as_it_reads_the_test_image_it_was_made_from()
+    public void A_checkpoint_can_be_evaluated_as_a_model()
     {
-        const int Place = 4;
-        ReadOnlySpan<byte> pixels = Digits.Create(train: 1, test: Place + 1).Test.Image(Place);
-        string same = WritePng(pixels, 1, inverted: false);
-        string large = WritePng(pixels, 10, inverted: false);
-        string paper = WritePng(pixels, 10, inverted: true);
-        ToolResult result = Tool.Run("predict", "--model", _output, "4", same, large, paper);
-        Assert.That(result.ExitCode, Is.Zero, result.Error);
+        ToolResult model = Tool.Run("evaluate", "--model", _output, "--limit", "500");
+        ToolResult checkpoint = Tool.Run("evaluate", "--model", Path.Combine(_output, "checkpoint.safetensors"), "--limit", "500");
+        Assert.That(checkpoint.ExitCode, Is.Zero, checkpoint.Error);
+        Assert.That(checkpoint.Lines[1..], Is.EqualTo(model.Lines[1..]));
+    }
 
-        string[] blocks = result.Output.Split("\n\n");
-        Assert.That(blocks, Has.Length.EqualTo(4));
-        string[] headings = [.. blocks.Select(block => block.Split('\n')[0])];
-        Assert.That(headings[0], Does.Match(@"^4: \d \(\d+\.\d\d %\), test image of digits, labelled 4$"));
-        Assert.That(headings[1], Does.EndWith(", 28x28 pixels"));
-        Assert.That(headings[2], Does.EndWith(", 280x280 pixels, resized to 28x28"));
-        Assert.That(headings[3], Does.EndWith(", 280x280 pixels, inverted (light border), resized to 28x28"));
-
-        double[][] probabilities = [.. blocks.Select(Probabilities)];
-        Assert.That(probabilities[0], Has.Length.EqualTo(10));
-        Assert.That(probabilities[0].Sum(), Is.EqualTo(100).Within(0.1));
-        foreach (double[] others in probabilities[1..])
+    [Test]
+    public void Weights_that_do_not_fit_are_named()
+    {
+        string model = TestFolder.New() + ".safetensors";
+        SafeTensorsFile file = SafeTensors.Read(Path.Combine(_output, "model.safetensors"));
+        SafeTensors.Write(
+            model, [.. file.Tensors.Where(tensor => tensor.Name != "fc1.bias"), new("fc3.bias", [1], [0])], file.Metadata);
+        foreach (string command in (string[])["evaluate", "predict 0"])
         {
-            Assert.That(others, Is.EqualTo(probabilities[0]).Within(0.011));
+            ToolResult result = Tool.Run([.. command.Split(' '), "--model", model]);
+            Assert.That(result.ErrorLine, Does.StartWith($"{model}: ").And.Contain("'fc1.bias' is missing").And.Contain("'fc3.bias'"));
+            Assert.That(result.ExitCode, Is.EqualTo(1));
         }
     }
 
     [Test]
-    public void Predict_refuses_what_is_no_picture_and_no_place()
+    public void A_model_whose_outputs_are_no_numbers_is_an_error_and_no_prediction()
     {
-        string text = TestFolder.Write("note.png", "not a picture");
-        Assert.That(Tool.Run("predict", "--model", _output, text).ErrorLine, Is.EqualTo($"image '{text}': not a picture, expected a PNG file"));
-        Assert.That(Tool.Run("predict", "--model", _output, "nowhere.png").ErrorLine, Is.EqualTo("image 'nowhere.png': no such file"));
-        Assert.That(
-            Tool.Run("predict", "--model", _output, "10000").ErrorLine,
-            Is.EqualTo("image 10000: expected 0 <= place < 10000, the test images of digits"));
+        string model = TestFolder.New() + ".safetensors";
+        SafeTensorsFile file = SafeTensors.Read(Path.Combine(_output, "model.safetensors"));
+        // Each is finite; the sum of their products is not.
+        SafeTensors.Write(
+            model, [.. file.Tensors.Select(tensor => tensor.Name.StartsWith("fc", StringComparison.Ordinal)
+                ? new(tensor.Name, tensor.Shape, [.. tensor.Data.Select(_ => 3e38f)]) : tensor)], file.Metadata);
+        foreach (string command in (string[])["evaluate", "predict 0"])
+        {
+            ToolResult result = Tool.Run([.. command.Split(' '), "--model", model]);
+            Assert.That(result.ErrorLine, Does.StartWith($"{model}: no model that can tell a class: ").And.Contain("expected"), command);
+            Assert.That(result.ExitCode, Is.EqualTo(1));
+            Assert.That(result.Output, Does.Not.Contain(" %"));
+        }
     }
 
     [Test]
-    public void A_damaged_model_or_record_is_named()
+    public void A_damaged_model_is_named()
     {
-        string folder = Directory.CreateDirectory(TestFolder.New("damaged")).FullName;
-        string model = Path.Combine(folder, "model.safetensors");
-        string run = Path.Combine(folder, "run.json");
-        File.Copy(Path.Combine(_output, "run.json"), run);
+        string model = TestFolder.New() + ".safetensors";
         File.WriteAllBytes(model, File.ReadAllBytes(Path.Combine(_output, "model.safetensors"))[..^4]);
-        ToolResult result = Tool.Run("predict", "--model", folder, "0");
-        Assert.That(result.ErrorLine, Does.Contain(model));
+        ToolResult result = Tool.Run("predict", "--model", model, "0");
+        Assert.That(result.ErrorLine, Does.StartWith(model));
         Assert.That(result.ExitCode, Is.EqualTo(1));
 
-        File.WriteAllText(run, "{}");
-        result = Tool.Run("predict", "--model", folder, "0");
-        Assert.That(result.ErrorLine, Does.StartWith($"{run}: not the record of a training"));
+        SafeTensors.Write(model, [new("fc1.bias", [1], [0])], new Dictionary<string, string> { ["run"] = "{}" });
+        result = Tool.Run("predict", "--model", model, "0");
+        Assert.That(result.ErrorLine, Does.StartWith($"{model}: 'run' in the metadata is damaged: "));
         Assert.That(result.ExitCode, Is.EqualTo(1));
     }
 
@@ -238,33 +256,11 @@ internal sealed class TrainingTests
         foreach (string command in (string[])["evaluate", "predict 0"])
         {
             ToolResult result = Tool.Run([.. command.Split(' '), "--model", "/nowhere"]);
-            Assert.That(result.ErrorLine, Does.StartWith("no model: '/nowhere/model.safetensors' is not there"));
-            Assert.That(result.ExitCode, Is.EqualTo(1));
+            Assert.That(result.ErrorLine, Does.StartWith("--model: '/nowhere/model.safetensors' is not there, expected "));
+            Assert.That(result.ExitCode, Is.EqualTo(2));
         }
     }
 
     private static LossHistory History(string output) =>
         LossHistory.ReadCsv(Path.Combine(output, "steps.csv"), Path.Combine(output, "epochs.csv"));
-
-    private static double[] Probabilities(string block) =>
-        [.. Regex.Matches(block, @"(?m)^ +\d+ +(\d+\.\d\d) %").Select(match => double.Parse(match.Groups[1].Value, CultureInfo.InvariantCulture))];
-
-    private static string WritePng(ReadOnlySpan<byte> pixels, int scale, bool inverted)
-    {
-        using SKBitmap picture = new(28 * scale, 28 * scale, SKColorType.Gray8, SKAlphaType.Opaque);
-        Span<byte> target = picture.GetPixelSpan();
-        for (int y = 0; y < picture.Height; y++)
-        {
-            for (int x = 0; x < picture.Width; x++)
-            {
-                byte value = pixels[(y / scale * 28) + (x / scale)];
-                target[(y * picture.RowBytes) + x] = inverted ? (byte)(255 - value) : value;
-            }
-        }
-
-        string path = TestFolder.New("picture") + ".png";
-        using FileStream file = File.Create(path);
-        Assert.That(picture.Encode(file, SKEncodedImageFormat.Png, 100), Is.True);
-        return path;
-    }
 }

@@ -1,3 +1,4 @@
+using System.Buffers.Binary;
 using NUnit.Framework;
 
 namespace Adadelta.Training.Tests;
@@ -43,7 +44,97 @@ public class DataFolderTests
         IdxFile.WriteSet(_folder["root", below]);
         var data = DataFolder.Open(_folder["root"]);
         Assert.That(data.Source, Is.EqualTo(Path.GetFullPath(_folder["root", below])));
-        Assert.That(data.Name, Is.EqualTo(below == "raw" ? "root" : below[..^4]));
+        Assert.That(data.Name, Is.EqualTo(below switch
+        {
+            "raw" => "root",
+            "MNIST/raw" => "MNIST (not the published MNIST)",
+            _ => "FashionMNIST (not the published Fashion-MNIST)",
+        }));
+    }
+
+    // As Kaggle's archives unpack: some hold both, some the nested ones alone.
+    [TestCase(true)]
+    [TestCase(false)]
+    public void Opens_files_in_folders_of_their_own_names(bool both)
+    {
+        IdxFile.WriteSet(_folder["set"]);
+        foreach (var name in new[] { "train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte" })
+        {
+            var bytes = File.ReadAllBytes(_folder["set", name]);
+            File.Delete(_folder["set", name]);
+            Directory.CreateDirectory(_folder["set", name]);
+            File.WriteAllBytes(_folder["set", name, name], bytes);
+            if (both)
+            {
+                File.WriteAllBytes(_folder["set", name.Replace("-idx", ".idx")], bytes);
+            }
+        }
+        var data = DataFolder.Open(_folder["set"]);
+        Assert.That((data.Name, data.Source, data.Train.Count), Is.EqualTo(("set", _folder["set"], 4)));
+    }
+
+    [Test]
+    public void Opens_QMNIST_whose_labels_are_8_numbers_an_image()
+    {
+        WriteQmnist(label => label);
+        var data = DataFolder.Open(_folder["set"]);
+        Assert.That(data.Name, Is.EqualTo("qmnist"));
+        Assert.That(data.Train.Labels.ToArray(), Is.EqualTo(new byte[] { 0, 1, 2, 0 }));
+        Assert.That(data.Test.Labels.ToArray(), Is.EqualTo(new byte[] { 3, 1 }));
+    }
+
+    [TestCase(256)]
+    [TestCase(-1)]
+    public void Refuses_a_label_that_is_not_a_byte(int label)
+    {
+        WriteQmnist(found => found == 2 ? label : found);
+        Assert.That(() => DataFolder.Open(_folder["set"]), Throws.TypeOf<InvalidDataException>().With.Message.EqualTo(
+            $"{_folder["set", "qmnist-train-labels-idx2-int"]}: label 2 is {label}, expected 0 <= label < 256"));
+    }
+
+    private void WriteQmnist(Func<int, int> label)
+    {
+        IdxFile.WriteSet(_folder["set"], "qmnist-", test: "test");
+        foreach (var half in new[] { "train", "test" })
+        {
+            var plain = _folder["set", $"qmnist-{half}-labels-idx1-ubyte"];
+            byte[] labels = File.ReadAllBytes(plain)[8..];
+            File.Delete(plain);
+            var numbers = new byte[labels.Length * 32];
+            for (var i = 0; i < labels.Length; i++)
+            {
+                BinaryPrimitives.WriteInt32BigEndian(numbers.AsSpan(32 * i), label(labels[i]));
+                numbers.AsSpan(32 * i + 4, 28).Fill(0xff);
+            }
+            var file = IdxFile.Bytes([labels.Length, 8], numbers);
+            file[2] = 0x0c;
+            File.WriteAllBytes(_folder["set", $"qmnist-{half}-labels-idx2-int"], file);
+        }
+    }
+
+    [Test]
+    public void EMNIST_s_images_are_put_upright_on_request_and_that_is_advised()
+    {
+        IdxFile.WriteSet(_folder["set"], "emnist-letters-", test: "test");
+        var lying = DataFolder.Open(_folder["set"]);
+        Assert.That(lying.IsTransposeAdvised, Is.True);
+        var upright = DataFolder.Open(_folder["set"], transpose: true);
+        Assert.That(upright.IsTransposeAdvised, Is.False);
+        Assert.That(upright.Train.Shape, Is.EqualTo(new Native.ImageShape(1, 5, 3)));
+        Assert.That(upright.Train.Pixels.ToArray(), Is.EqualTo(lying.Train.Transpose().Pixels.ToArray()));
+        Assert.That(upright.Test.Image(1).ToArray(), Is.EqualTo(new byte[] { 15, 20, 25, 16, 21, 26, 17, 22, 27, 18, 23, 28, 19, 24, 29 }));
+        IdxFile.WriteSet(_folder["other"]);
+        Assert.That(DataFolder.Open(_folder["other"]).IsTransposeAdvised, Is.False);
+    }
+
+    [Test]
+    public void A_gap_in_the_labels_is_a_class_without_images()
+    {
+        IdxFile.WriteSet(_folder["set"]);
+        File.WriteAllBytes(_folder["set", "train-labels-idx1-ubyte"], IdxFile.Bytes([4], [0, 255, 2, 0]));
+        var data = DataFolder.Open(_folder["set"]);
+        Assert.That(data.Train.Classes, Is.EqualTo(256));
+        Assert.That(data.Train.EmptyClasses, Is.EqualTo(Enumerable.Range(0, 256).Except([0, 2, 255])));
     }
 
     [Test]
@@ -104,7 +195,22 @@ public class DataFolderTests
         File.Delete(_folder["set", missing]);
         Assert.That(DataFolder.Contains(_folder["set"]), Is.False);
         Assert.That(() => DataFolder.Open(_folder["set"]), Throws.TypeOf<FileNotFoundException>()
-            .With.Message.StartsWith(_folder["set"]).And.Message.Contains("expected train-images, train-labels, t10k-images"));
+            .With.Message.StartsWith($"{_folder["set"]}: no {missing[..missing.IndexOf("-idx", StringComparison.Ordinal)]} beside ")
+            .And.Message.Contains("expected train-images, train-labels, t10k-images"));
+    }
+
+    [Test]
+    public void A_folder_without_a_set_is_told_with_what_it_has()
+    {
+        Directory.CreateDirectory(_folder["set"]);
+        Assert.That(() => DataFolder.Open(_folder["set"]), Throws.TypeOf<FileNotFoundException>()
+            .With.Message.StartsWith($"{_folder["set"]}: no data set found (it is empty), expected train-images"));
+        File.WriteAllText(_folder["set", "mnist_train.csv"], "");
+        File.WriteAllText(_folder["set", "mnist_test.csv"], "");
+        Assert.That(() => DataFolder.Open(_folder["set"]), Throws.TypeOf<FileNotFoundException>()
+            .With.Message.StartsWith($"{_folder["set"]}: no data set found (it has mnist_test.csv, mnist_train.csv), expected train-images"));
+        Assert.That(() => DataFolder.Open(_folder["set", "mnist_test.csv"]), Throws.TypeOf<DirectoryNotFoundException>()
+            .With.Message.EqualTo($"{_folder["set", "mnist_test.csv"]}: a file, expected a folder"));
     }
 
     [Test]

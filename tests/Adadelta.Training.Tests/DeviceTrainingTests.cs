@@ -122,7 +122,7 @@ internal sealed class DeviceTrainingTests(string device)
         var trainer = new Trainer(resumed.Network, resumed.Optimizer) { BatchSize = BatchSize, LossInterval = 3 };
         var history = trainer.Resume(folder["checkpoint.safetensors"]);
         Assert.That(history.Steps, Is.EqualTo(expected.Steps.Take(5)));
-        Assert.That(trainer.Epochs(_train, 2, history).Count(), Is.EqualTo(2));
+        Assert.That(trainer.EnumerateEpochs(_train, 2, history).Count(), Is.EqualTo(2));
         Assert.That(history.Steps, Is.EqualTo(expected.Steps));
         Assert.That(resumed.Weights(), Is.EqualTo(whole.Weights()));
     }
@@ -139,7 +139,7 @@ internal sealed class DeviceTrainingTests(string device)
         do
         {
             using var source = new CancellationTokenSource(TimeSpan.FromMilliseconds(1));
-            Assert.That(trainer.Epochs(_train, 30, history, null, source.Token).Count(), Is.LessThanOrEqualTo(30));
+            Assert.That(trainer.EnumerateEpochs(_train, 30, history, null, source.Token).Count(), Is.LessThanOrEqualTo(30));
             Assert.That(history.Steps, Has.Count.EqualTo(setup.Network.Step));
         }
         while (history.Cancelled);

@@ -77,6 +77,39 @@ public class EvaluationTests
     }
 
     [Test]
+    public void Outputs_that_are_not_numbers_are_an_error_that_names_the_image()
+    {
+        using var setup = new Setup();
+        setup.Network.GetParameter("fc1.bias").Value.Write([0, float.NaN, 0]);
+        Assert.That(() => Trainer.Evaluate(setup.Network, _data), Throws.TypeOf<NotFiniteNumberException>().With.Message.StartsWith(
+            "output 1 of the network is NaN for image 0 of data set 'tiny', expected a finite number"));
+        setup.Network.GetParameter("fc1.bias").Value.Write([0, float.PositiveInfinity, 0]);
+        Assert.That(() => Trainer.Evaluate(setup.Network, _data), Throws.TypeOf<NotFiniteNumberException>());
+    }
+
+    // 65,536 images of 40,000 outputs are 2.6 milliard floats, more than an array holds.
+    [Test]
+    public void A_batch_is_smaller_where_its_outputs_would_not_fit_an_array()
+    {
+        Assert.That(Evaluation.BatchSize(65_536, 70_000, 40_000), Is.EqualTo((1 << 26) / 40_000));
+        Assert.That(Evaluation.BatchSize(64, 10_000, 10), Is.EqualTo(64));
+        Assert.That(Evaluation.BatchSize(64, 9, 10), Is.EqualTo(9));
+        Assert.That(Evaluation.BatchSize(64, 10_000, int.MaxValue), Is.EqualTo(1));
+    }
+
+    [Test]
+    public void Outputs_too_many_for_a_confusion_matrix_are_refused_but_not_by_a_run_s_test()
+    {
+        using var context = ComputeContext.Create(Device.Cpu);
+        using var network = new NetworkBuilder(1, 8, 8).Flatten().Linear(50_000).Build(context, maxBatchSize: 4);
+        using var optimizer = new AdadeltaOptimizer(network.Parameters);
+        Assert.That(() => Trainer.Evaluate(network, _data), Throws.ArgumentException.With.Message.StartsWith(
+            $"network: 50000 outputs make a confusion matrix of 2500000000 elements, expected at most {Array.MaxLength}"));
+        var history = new Trainer(network, optimizer) { Test = _data.Take(4) }.Fit(_data.Take(4), 1);
+        Assert.That(history.Epochs[0].TestLoss, Is.Not.Null);
+    }
+
+    [Test]
     public void Arguments_that_do_not_fit_are_refused()
     {
         using var setup = new Setup();

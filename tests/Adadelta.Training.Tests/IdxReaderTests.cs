@@ -45,10 +45,17 @@ public class IdxReaderTests
 
     private static IEnumerable<TestCaseData> Bad()
     {
-        yield return Case("empty", [], "cut off: 0 of 4 bytes of the header");
+        yield return Case("empty", [], ": an empty file, expected an IDX file or its .gz");
         yield return Case("half a magic number", [0, 0, 8], "cut off: 3 of 4 bytes of the header");
         yield return Case("text", "label,pixel0"u8.ToArray(), "begins with 0x6C61, expected 0x0000");
-        yield return Case("float elements", [0, 0, 0x0d, 1, 0, 0, 0, 1, 0, 0, 0, 0], "element type 0x0D, expected 0x08");
+        yield return Case("float elements", [0, 0, 0x0d, 1, 0, 0, 0, 1, 0, 0, 0, 0], "element type 0x0D (float), expected 0x08 (unsigned byte)");
+        yield return Case("a web page", "<!DOCTYPE html><html>503</html>"u8.ToArray(), ": a web page (a server or a network's log-in page");
+        yield return Case("a web page in gzip", IdxFile.Gzip("<html><body>404</body></html>"u8.ToArray()), ": unpacks to a web page");
+        yield return Case("gzip in gzip", IdxFile.Gzip(IdxFile.Gzip(s_good)), ": unpacks to gzip-compressed data, expected an IDX file");
+        yield return Case("a Git LFS pointer", "version https://git-lfs.github.com/spec/v1\noid"u8.ToArray(), ": a Git LFS pointer (git lfs pull");
+        yield return Case("a ZIP archive", [.. "PK"u8, 3, 4, 20, 0], ": a ZIP archive");
+        yield return Case("an image", [0x89, .. "PNG\r\n"u8], ": a PNG image, expected an IDX file");
+        yield return Case("32-bit numbers", [0, 0, 0x0c, 1, 0, 0, 0, 1, 0, 0, 0, 0], "element type 0x0C (32-bit number), expected 0x08");
         yield return Case("no dimension", [0, 0, 8, 0], "0 dimensions, expected 1 to 4");
         yield return Case("five dimensions", [0, 0, 8, 5, .. new byte[20]], "5 dimensions, expected 1 to 4");
         yield return Case("extents cut off", [0, 0, 8, 2, 0, 0, 0, 2, 0], "cut off: 5 of 8 bytes of the header");
@@ -88,6 +95,14 @@ public class IdxReaderTests
             var path = Write(whole[..length]);
             Assert.That(() => IdxReader.Read(path), Throws.TypeOf<InvalidDataException>().With.Message.StartsWith(path), $"{length} bytes");
         }
+    }
+
+    [Test]
+    public void A_folder_is_called_one()
+    {
+        Directory.CreateDirectory(_folder["set"]);
+        Assert.That(() => IdxReader.Read(_folder["set"]),
+            Throws.TypeOf<IOException>().With.Message.EqualTo($"{_folder["set"]}: a folder, expected a file"));
     }
 
     [Test]

@@ -5,6 +5,33 @@ namespace Adadelta.Training.Tests;
 
 public class ImageDatasetTests
 {
+    // xxhsum -H3 of the six bytes
+    [Test]
+    public void The_checksum_is_XxHash3_of_pixels_and_labels()
+    {
+        var data = new ImageDataset("x", 1, 2, 1, 3, [1, 2, 3, 4], [0, 2]);
+        Assert.That(data.Checksum, Is.EqualTo("4867a2e540419f7a"));
+        Assert.That(data.Take(1).Checksum, Is.EqualTo("d78bdc59d53b1ffc"));
+        Assert.That(data.Transpose().Checksum, Is.EqualTo(data.Checksum), "a column transposed is a row of the same bytes");
+    }
+
+    [Test]
+    public void Transposing_exchanges_rows_and_columns_of_each_channel()
+    {
+        var data = new ImageDataset("x", 2, 2, 3, 1, [1, 2, 3, 4, 5, 6, 11, 12, 13, 14, 15, 16], [0]);
+        var transposed = data.Transpose();
+        Assert.That((transposed.Channels, transposed.Height, transposed.Width), Is.EqualTo((2, 3, 2)));
+        Assert.That(transposed.Pixels.ToArray(), Is.EqualTo(new byte[] { 1, 4, 2, 5, 3, 6, 11, 14, 12, 15, 13, 16 }));
+        Assert.That(transposed.Transpose().Pixels.ToArray(), Is.EqualTo(data.Pixels.ToArray()));
+    }
+
+    [Test]
+    public void Classes_without_images_are_told()
+    {
+        Assert.That(new ImageDataset("x", 1, 1, 1, 5, [0, 0], [1, 3]).EmptyClasses, Is.EqualTo(new[] { 0, 2, 4 }));
+        Assert.That(new ImageDataset("x", 1, 1, 1, 2, [0, 0], [1, 0]).EmptyClasses, Is.Empty);
+    }
+
     private static ImageDataset Make(int channels = 2, int height = 3, int width = 4, int classes = 3, int pixels = 120, byte[]? labels = null) =>
         new("some", channels, height, width, classes, [.. Enumerable.Range(0, pixels).Select(i => (byte)i)], labels ?? [0, 1, 2, 0, 1]);
 

@@ -50,7 +50,7 @@ public class MnistDataTests
     [Test]
     public void Looks_in_the_folder_asked_for_then_the_variable_then_others_then_the_cache()
     {
-        Assert.That(MnistData.Find(_folder["asked"], [_folder["more"]]), Is.Null);
+        Assert.That(MnistData.Find(null, [_folder["more"]]), Is.Null);
         Folder(Path.Combine("xdg", "adadelta", "mnist"));
         Assert.That(Source(), Is.EqualTo(_folder["xdg", "adadelta", "mnist"]));
         Folder("more");
@@ -58,9 +58,39 @@ public class MnistDataTests
         Environment.SetEnvironmentVariable(MnistData.FolderVariable, Folder("variable"));
         Assert.That(Source(), Is.EqualTo(_folder["variable"]));
         Folder("asked");
-        Assert.That(Source(), Is.EqualTo(_folder["asked"]));
+        Assert.That(Source(_folder["asked"]), Is.EqualTo(_folder["asked"]));
 
-        string Source() => MnistData.Find(_folder["asked"], [_folder["more"]])!.Source;
+        string Source(string? asked = null) => MnistData.Find(asked, [_folder["more"]])!.Source;
+    }
+
+    // Whoever names a folder does not want other images.
+    [Test]
+    public void A_folder_that_was_named_and_lacks_files_is_an_error_that_names_them()
+    {
+        Folder(Path.Combine("xdg", "adadelta", "mnist"));
+        Assert.That(() => MnistData.Find(_folder["asked"]),
+            Throws.TypeOf<DirectoryNotFoundException>().With.Message.EqualTo($"{_folder["asked"]}: no such folder"));
+        Folder("asked");
+        File.Delete(_folder["asked", "train-labels-idx1-ubyte.gz"]);
+        Assert.That(() => MnistData.Find(_folder["asked"]),
+            Throws.TypeOf<FileNotFoundException>().With.Message.StartsWith($"{_folder["asked"]}: no train-labels beside train-images-idx3-ubyte.gz"));
+        Environment.SetEnvironmentVariable(MnistData.FolderVariable, _folder["asked"]);
+        Assert.That(() => MnistData.Find(null),
+            Throws.TypeOf<FileNotFoundException>().With.Message.StartsWith($"ADADELTA_DATA_DIR: {_folder["asked"]}: no train-labels beside"));
+        Environment.SetEnvironmentVariable(MnistData.FolderVariable, _folder["nowhere"]);
+        Assert.That(() => MnistData.Find(null),
+            Throws.TypeOf<DirectoryNotFoundException>().With.Message.EqualTo($"ADADELTA_DATA_DIR: {_folder["nowhere"]}: no such folder"));
+    }
+
+    [Test]
+    public void A_cache_with_a_damaged_file_counts_as_empty()
+    {
+        var cache = Folder(Path.Combine("xdg", "adadelta", "mnist"));
+        Assert.That(MnistData.Find(null), Is.Not.Null);
+        var images = Path.Combine(cache, "train-images-idx3-ubyte.gz");
+        File.WriteAllBytes(images, File.ReadAllBytes(images)[..^20]);
+        Assert.That(MnistData.Find(null), Is.Null);
+        Assert.That(() => MnistData.Find(cache), Throws.TypeOf<InvalidDataException>(), "a folder that was named is not the tool's own");
     }
 
     [TestCase]
@@ -70,7 +100,7 @@ public class MnistDataTests
     public void Takes_flat_folders_and_torchvision_s(params string[] below)
     {
         var data = MnistData.Find(Folder("root", below))!;
-        Assert.That(data.Name, Is.EqualTo("MNIST"));
+        Assert.That(data.Name, Is.EqualTo(below.Contains("MNIST") ? "MNIST (not the published MNIST)" : "root"));
         Assert.That((data.Train.Count, data.Train.Classes, data.Test.Classes), Is.EqualTo((4, 10, 10)));
     }
 
@@ -103,6 +133,7 @@ public class MnistDataTests
             Assert.Ignore($"MNIST was not found: set {MnistData.FolderVariable} to the folder that holds it");
             return;
         }
+        Assert.That(mnist.Name, Is.EqualTo("MNIST"));
         Assert.That((mnist.Train.Count, mnist.Test.Count, mnist.Train.Classes), Is.EqualTo((60_000, 10_000, 10)));
         Assert.That(mnist.Train.Labels[..10].ToArray(), Is.EqualTo(new byte[] { 5, 0, 4, 1, 9, 2, 1, 3, 1, 4 }));
 

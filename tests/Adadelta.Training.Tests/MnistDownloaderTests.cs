@@ -90,6 +90,27 @@ public class MnistDownloaderTests
     }
 
     [Test]
+    public async Task A_file_that_is_there_and_damaged_is_fetched_again()
+    {
+        System.IO.File.WriteAllBytes(_folder["a.gz"], s_packed[..^20]);
+        System.IO.File.WriteAllBytes(_folder["b.gz"], IdxFile.Gzip("other labels"u8.ToArray()));
+        using var server = new LoopbackServer(Good);
+        await Download(server);
+        AssertComplete();
+        Assert.That(server.Requests, Is.EqualTo(new[] { new Request("a.gz", 0), new Request("b.gz", 0) }));
+    }
+
+    // A hotel's network answers every address with its own page.
+    [Test]
+    public void A_web_page_in_place_of_a_file_is_called_that()
+    {
+        using var portal = new LoopbackServer(request => Serve(request, "<!DOCTYPE html><html>Please log in</html>"u8.ToArray()));
+        Assert.That(() => Download(portal), Throws.TypeOf<IOException>().With.Message.Contains(
+            $"{portal.Address}: sent a web page (a server or a network's log-in page answered in place of the file), expected gzip-compressed data"));
+        Assert.That(_folder.Files, Is.Empty);
+    }
+
+    [Test]
     public async Task The_next_mirror_is_asked_when_one_sends_wrong_bytes()
     {
         var wrong = IdxFile.Gzip([.. s_bytes.Reverse()]);
@@ -170,7 +191,7 @@ public class MnistDownloaderTests
         Assert.That(() => Download(missing, failing, cut, wrong, html, small, bomb), Throws.TypeOf<IOException>().With.Message.Matches(
             $@"(?s)MNIST could not be downloaded \(a\.gz\).*{missing.Address}: HTTP 404 Reason.*{failing.Address}: HTTP 503 Reason.*"
             + $@"{cut.Address}: .+{wrong.Address}: MD5 of the unpacked bytes [0-9a-f]+, expected {Md5(s_bytes)}.*"
-            + $@"{html.Address}: damaged gzip data.*{small.Address}: unpacks to 6 bytes, expected 40000 bytes.*"
+            + $@"{html.Address}: sent a web page .*, expected gzip-compressed data.*{small.Address}: unpacks to 6 bytes, expected 40000 bytes.*"
             + $@"{bomb.Address}: unpacks to more, expected 40000 bytes.*--data digits.*--data-dir.*ADADELTA_DATA_DIR"));
         Assert.That(missing.Requests, Has.Count.EqualTo(1), "what is not there will not be there a second later");
         Assert.That(failing.Requests, Has.Count.EqualTo(3));

@@ -124,6 +124,67 @@ internal sealed class NetworkDefinitionTests
     }
 
     [Test]
+    public void Nesting_without_end_is_refused() => Assert.That(
+        () => NetworkDefinition.Parse(string.Concat(Enumerable.Repeat("[", 100_000)), "net.json"),
+        Throws.TypeOf<InvalidDataException>().With.Message.StartsWith("net.json: line 1, byte ").And.Message.Contains("not valid JSON"));
+
+    [TestCase("""{ "layers": [ { "type": "linear", "out_features": 2147483648 } ] }""", "out_features: 2147483648, expected a whole number >= 1")]
+    [TestCase("""{ "layers": [ { "type": "linear", "out_features": -0 } ] }""", "out_features: -0, expected a whole number >= 1")]
+    [TestCase("""{ "layers": [ { "type": "linear", "out_features": 1e999 } ] }""", "out_features: 1e999, expected a whole number >= 1")]
+    [TestCase("""{ "layers": [ { "type": "dropout", "probability": 1e999 } ] }""", "probability: 1e999, expected 0 <= probability < 1")]
+    [TestCase("""{ "layers": [ { "type": "dropout", "probability": NaN } ] }""", "not valid JSON")]
+    [TestCase("""{ "layers": [ { "type": "relu", "name": "\ud800" } ] }""", "not valid JSON")]
+    [TestCase("""{ "layers": [ { "type": "relu", "\udc00": 1 } ] }""", "not valid JSON")]
+    public void Numbers_and_texts_at_the_edge_are_refused(string json, string message) => Assert.That(
+        () => NetworkDefinition.Parse(json, "net.json"),
+        Throws.TypeOf<InvalidDataException>().With.Message.StartsWith("net.json: ").And.Message.Contains(message));
+
+    [Test]
+    public void Half_of_a_pair_of_surrogates_is_refused() => Assert.That(
+        () => NetworkDefinition.Parse($$"""{ "layers": [ { "type": "relu", "name": "{{'\ud800'}}" } ] }""", "net.json"),
+        Throws.TypeOf<InvalidDataException>().With.Message.StartsWith("net.json: not valid JSON"));
+
+    // What the text allows and the library does not: 2^31 - 1 of everything.
+    [TestCase("""{ "type": "linear", "out_features": 2147483647 }""")]
+    [TestCase("""{ "type": "conv2d", "out_channels": 2147483647, "kernel": 1 }""")]
+    [TestCase("""{ "type": "conv2d", "out_channels": 1, "kernel": 2147483647 }""")]
+    [TestCase("""{ "type": "conv2d", "out_channels": 1, "kernel": 3, "padding": 2147483647 }""")]
+    [TestCase("""{ "type": "conv2d", "out_channels": 1, "kernel": 3, "dilation": 2147483647 }""")]
+    public void Layers_beyond_all_bounds_are_refused_when_the_network_is_built(string layer)
+    {
+        using var context = ComputeContext.Create(Device.Cpu);
+        var definition = NetworkDefinition.Parse($$"""{ "layers": [ {{layer}} ] }""", "net.json").For(new(1, 8, 8), 5);
+        Assert.That(() => definition.Build(context, maxBatchSize: 4096).Dispose(),
+            Throws.TypeOf<InvalidDataException>().Or.InstanceOf<OutOfMemoryException>().With.Message.StartsWith("net.json: "));
+    }
+
+    [TestCase("", "an empty file, expected a network as JSON text")]
+    [TestCase("<html></html>", "a web page")]
+    [TestCase("PK\u0003\u0004", "a ZIP archive")]
+    [TestCase("version https://git-lfs.github.com/spec/v1", "a Git LFS pointer")]
+    public void Another_kind_of_file_is_named(string text, string message)
+    {
+        using var folder = new TemporaryFolder();
+        File.WriteAllText(folder["net.json"], text);
+        Assert.That(() => NetworkDefinition.Load(folder["net.json"]),
+            Throws.TypeOf<InvalidDataException>().With.Message.StartsWith($"{folder["net.json"]}: {message}"));
+    }
+
+    [Test]
+    public void A_file_that_is_too_large_or_no_UTF_8_or_a_folder_is_refused()
+    {
+        using var folder = new TemporaryFolder();
+        File.WriteAllText(folder["large"], "{".PadRight((1 << 20) + 1));
+        Assert.That(() => NetworkDefinition.Load(folder["large"]), Throws.TypeOf<InvalidDataException>().With.Message.EqualTo(
+            $"{folder["large"]}: 1048577 bytes, expected at most 1048576 of a network"));
+        File.WriteAllBytes(folder["latin"], [.. "{ \"layers\": [ { \"type\": \"relu\", \"name\": \""u8, 0xe9, .. "\" } ] }"u8]);
+        Assert.That(() => NetworkDefinition.Load(folder["latin"]),
+            Throws.TypeOf<InvalidDataException>().With.Message.StartsWith($"{folder["latin"]}: not UTF-8 text"));
+        Assert.That(() => NetworkDefinition.Load(folder.FullName),
+            Throws.TypeOf<IOException>().With.Message.EqualTo($"{folder.FullName}: a folder, expected a file"));
+    }
+
+    [Test]
     public void Images_of_another_shape_and_no_classes_are_refused()
     {
         var definition = NetworkDefinition.Load(Path.Combine(s_folder, "lenet5.json"));

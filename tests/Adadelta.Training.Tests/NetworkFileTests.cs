@@ -61,6 +61,8 @@ public class NetworkFileTests
         yield return Case(ts => ts[2] = ts[2] with { Shape = [32, 3] }, "'fc1.weight' has shape [32, 3], expected [3, 32]");
         yield return Case(ts => ts[3] = SafeTensor.FromDoubles("fc1.bias", [3], new double[3]), "'fc1.bias' has dtype F64, expected F32");
         yield return Case(ts => ts[0] = ts[0] with { Shape = [18] }, "'conv1.weight' has shape [18], expected [2, 1, 3, 3]");
+        yield return Case(ts => ts[3] = new("fc1.bias", [3], [0, float.NaN, 0]), "'fc1.bias' is NaN at element 1, expected finite numbers");
+        yield return Case(ts => ts[3] = new("fc1.bias", [3], [0, 0, float.NegativeInfinity]), "'fc1.bias' is -Infinity at element 2, expected finite numbers");
 
         static TestCaseData Case(Action<List<SafeTensor>> change, string message) => new TestCaseData(change, message).SetArgDisplayNames(message);
     }
@@ -78,6 +80,50 @@ public class NetworkFileTests
         Assert.That(() => NetworkFile.Load(network, FileName),
             Throws.TypeOf<InvalidDataException>().With.Message.StartsWith(FileName).And.Message.Contains(message));
         Assert.That(Values(network), Is.EqualTo(before));
+    }
+
+    [Test]
+    public void Save_refuses_weights_that_could_not_be_loaded_and_leaves_the_old_file()
+    {
+        using var network = Build(1);
+        NetworkFile.Save(network, FileName);
+        var before = File.ReadAllBytes(FileName);
+        network.GetParameter("fc1.bias").Value.Write([0, float.PositiveInfinity, 0]);
+        Assert.That(() => NetworkFile.Save(network, FileName), Throws.InstanceOf<InvalidOperationException>().With.Message.EqualTo(
+            "not saved, since it could not be loaded: 'fc1.bias' is Infinity at element 1, expected finite numbers"));
+        Assert.That(File.ReadAllBytes(FileName), Is.EqualTo(before));
+    }
+
+    // As PyTorch and others write them: no metadata, so no checksum either.
+    [Test]
+    public void Load_takes_a_file_without_a_checksum()
+    {
+        using Network saved = Build(1), loaded = Build(2);
+        NetworkFile.Save(saved, FileName);
+        SafeTensorsTests.WriteAsOthersDo(FileName, SafeTensors.Read(FileName).Tensors);
+        NetworkFile.Load(loaded, FileName);
+        Assert.That(Values(loaded), Is.EqualTo(Values(saved)));
+    }
+
+    // Beyond what a span or an array can hold: it is written and read in pieces.
+    [Test]
+    [Explicit("needs 8 GiB of memory and 2.3 GiB of disk")]
+    public void A_parameter_beyond_2_GiB_is_saved_and_loaded()
+    {
+        using var network = new NetworkBuilder(1, 24, 1024).Flatten().Linear(24_576, bias: false).Build(_context, seed: 1, maxBatchSize: 1);
+        var weights = network.Parameters[0].Value;
+        Assert.That(weights.ByteCount, Is.GreaterThan(1L << 31));
+        byte[] start = new byte[64], end = new byte[64];
+        weights.ReadBytes(start);
+        weights.ReadBytes(end, weights.ByteCount - end.Length);
+        NetworkFile.Save(network, FileName);
+        Assert.That(new FileInfo(FileName).Length, Is.GreaterThan(weights.ByteCount));
+        weights.Fill(0);
+        NetworkFile.Load(network, FileName);
+        byte[] startAgain = new byte[64], endAgain = new byte[64];
+        weights.ReadBytes(startAgain);
+        weights.ReadBytes(endAgain, weights.ByteCount - endAgain.Length);
+        Assert.That((startAgain, endAgain), Is.EqualTo((start, end)));
     }
 
     [Test]

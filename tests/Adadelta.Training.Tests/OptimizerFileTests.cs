@@ -251,13 +251,37 @@ internal sealed class OptimizerFileTests
         Assert.That(setup.Optimizer.GetStep(0), Is.EqualTo((1L << 24) + 1));
     }
 
+    // A file that no run can be loaded from is worse than none: it would be written over one that can.
+    [Test]
+    public void Save_refuses_state_that_could_not_be_loaded_and_leaves_the_old_file()
+    {
+        using var setup = new Setup(_context);
+        OptimizerFile.Save(setup.Optimizer, FileName);
+        var before = File.ReadAllBytes(FileName);
+        setup.Optimizer.GetState(0).SquareAverage.Fill(float.NaN);
+        Assert.That(() => OptimizerFile.Save(setup.Optimizer, FileName), Throws.InstanceOf<InvalidOperationException>().With.Message.EqualTo(
+            "not saved, since it could not be loaded: 'optimizer.state.0.square_avg' is NaN at element 0, expected finite numbers >= 0"));
+        Assert.That(File.ReadAllBytes(FileName), Is.EqualTo(before));
+    }
+
+    // Some versions of PyTorch wrote steps as arrays of one.
+    [Test]
+    public void A_step_of_shape_1_is_a_step()
+    {
+        using var setup = new Setup(_context);
+        OptimizerFile.Save(setup.Optimizer, FileName);
+        Change(tensors => tensors["optimizer.state.0.step"] = new("optimizer.state.0.step", [1], [5f]));
+        OptimizerFile.Load(setup.Optimizer, FileName);
+        Assert.That(setup.Optimizer.GetStep(0), Is.EqualTo(5));
+    }
+
     private static IEnumerable<TestCaseData> Misfits()
     {
         yield return Case("two groups of one", (_, m) => Groups(m, g => g.RemoveAt(1)), "1 parameter groups, expected 2");
         yield return Case("a smaller group", (_, m) => Groups(m, g => g[1]!["params"]!.AsArray().RemoveAt(0)), "group 1 has 2 parameters, expected 3");
         yield return Case("another order", (_, m) => Groups(m, g => g[0]!["params"] = new JsonArray(1, 0)), "group 0 has params [1,0], expected 0 to 1");
         yield return Case("no lr", (_, m) => Groups(m, g => g[0]!.AsObject().Remove("lr")), "group 0 has no 'lr'");
-        yield return Case("lr 1e300", (_, m) => Groups(m, g => g[0]!["lr"] = 1e300), "group 0: LearningRate: 1e+300, expected 0 <= LearningRate <= 3.40282e+38");
+        yield return Case("lr 1e300", (_, m) => Groups(m, g => g[0]!["lr"] = 1e300), "1e+300, expected at most 3.40282e+38");
         yield return Case("master weights that are missing", (_, m) => Groups(m, g => g[1]!["master_weights"] = true), "'optimizer.state.2.master' is missing");
         yield return Case("a text for rho", (_, m) => Groups(m, g => g[0]!["rho"] = "x"), "group 0 has 'rho' \"x\"");
         yield return Case("rho 1.1", (_, m) => Groups(m, g => g[1]!["rho"] = 1.1), "group 1: options.Rho: 1.1, expected 0 <= Rho <= 1");
@@ -272,8 +296,15 @@ internal sealed class OptimizerFileTests
         yield return Case("an unknown tensor", (t, _) => t["optimizer.state.9.step"] = new("optimizer.state.9.step", [], [1f]), "'optimizer.state.9.step' is not part of the optimizer's state");
         yield return Case("another shape", (t, _) => t["optimizer.state.0.square_avg"] = new("optimizer.state.0.square_avg", [3, 2], new float[6]), "'optimizer.state.0.square_avg' has shape [3, 2], expected [2, 3]");
         yield return Case("another type", (t, _) => t["optimizer.state.1.square_avg"] = new("optimizer.state.1.square_avg", [2, 3], new float[6]), "'optimizer.state.1.square_avg' has dtype F32, expected F64");
-        yield return Case("half a step", (t, _) => t["optimizer.state.0.step"] = new("optimizer.state.0.step", [], [0.5f]), "'optimizer.state.0.step' is no whole number");
-        yield return Case("a step of two", (t, _) => t["optimizer.state.0.step"] = new("optimizer.state.0.step", [2], [1f, 1f]), "'optimizer.state.0.step' is no whole number");
+        yield return Case("half a step", (t, _) => t["optimizer.state.0.step"] = new("optimizer.state.0.step", [], [0.5f]), "'optimizer.state.0.step' is 0.5, expected a whole number from 0 to 2^53");
+        yield return Case("a negative step", (t, _) => t["optimizer.state.0.step"] = new("optimizer.state.0.step", [], [-1f]), "'optimizer.state.0.step' is -1, expected a whole number from 0 to 2^53");
+        yield return Case("a step of NaN", (t, _) => t["optimizer.state.0.step"] = new("optimizer.state.0.step", [], [float.NaN]), "'optimizer.state.0.step' is NaN, expected");
+        yield return Case("an absurd step", (t, _) => t["optimizer.state.0.step"] = new("optimizer.state.0.step", [], [1e30f]), "'optimizer.state.0.step' is 1.0000000150474662E+30, expected");
+        yield return Case("a negative square_avg", (t, _) => t["optimizer.state.0.square_avg"] = new("optimizer.state.0.square_avg", [2, 3], [0, 0, 0, 0, -1e-9f, 0]), "'optimizer.state.0.square_avg' is -9.999999717180685E-10 at element 4, expected finite numbers >= 0");
+        yield return Case("a negative acc_delta in double", (t, _) => t["optimizer.state.1.acc_delta"] = SafeTensor.FromDoubles("optimizer.state.1.acc_delta", [2, 3], [0, -2, 0, 0, 0, 0]), "'optimizer.state.1.acc_delta' is -2 at element 1, expected finite numbers >= 0");
+        yield return Case("a square_avg of NaN", (t, _) => t["optimizer.state.0.square_avg"] = new("optimizer.state.0.square_avg", [2, 3], [float.NaN, 0, 0, 0, 0, 0]), "'optimizer.state.0.square_avg' is NaN at element 0, expected finite numbers >= 0");
+        yield return Case("an infinite acc_delta", (t, _) => t["optimizer.state.0.acc_delta"] = new("optimizer.state.0.acc_delta", [2, 3], [0, 0, 0, 0, 0, float.PositiveInfinity]), "'optimizer.state.0.acc_delta' is Infinity at element 5, expected finite numbers >= 0");
+        yield return Case("a step of two", (t, _) => t["optimizer.state.0.step"] = new("optimizer.state.0.step", [2], [1f, 1f]), "'optimizer.state.0.step' is F32 of shape [2], expected a whole number");
         yield return Case("an average nobody keeps", (t, _) => t["optimizer.state.0.average"] = new("optimizer.state.0.average", [2, 3], new float[6]), "'optimizer.state.0.average' is there, but the group's options keep none");
 
         static TestCaseData Case(string name, Action<Dictionary<string, SafeTensor>, Dictionary<string, string>> change, string message) =>

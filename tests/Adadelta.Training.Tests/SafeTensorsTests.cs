@@ -43,8 +43,9 @@ public class SafeTensorsTests
     public void The_bytes_are_those_of_the_format()
     {
         SafeTensors.Write(FileName, [new("a", [2], [1, -2])]);
-        var json = """{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}""".PadRight(56);
-        byte[] expected = [56, 0, 0, 0, 0, 0, 0, 0, .. Encoding.UTF8.GetBytes(json), 0, 0, 0x80, 0x3f, 0, 0, 0, 0xc0];
+        // the checksum is xxhsum's (-H3) of: a\0F32\02\0 and the data
+        var json = """{"__metadata__":{"adadelta.checksum":"797a39213214115e"},"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}""".PadRight(112);
+        byte[] expected = [112, 0, 0, 0, 0, 0, 0, 0, .. Encoding.UTF8.GetBytes(json), 0, 0, 0x80, 0x3f, 0, 0, 0, 0xc0];
         Assert.That(File.ReadAllBytes(FileName), Is.EqualTo(expected));
     }
 
@@ -141,6 +142,137 @@ public class SafeTensorsTests
     }
 
     [Test]
+    public void A_flipped_bit_anywhere_is_refused_or_changes_nothing()
+    {
+        SafeTensors.Write(
+            FileName, [new("a", [3], [1, 2, 3]), new("b", [], [7])], new Dictionary<string, string> { ["step"] = "123" });
+        var whole = File.ReadAllBytes(FileName);
+        var expected = Text(SafeTensors.Read(FileName));
+        var refused = 0;
+        for (var bit = 0; bit < 8 * whole.Length; bit++)
+        {
+            byte[] bytes = [.. whole];
+            bytes[bit / 8] ^= (byte)(1 << bit % 8);
+            File.WriteAllBytes(FileName, bytes);
+            try
+            {
+                // The name of the checksum is not covered by it.
+                var file = SafeTensors.Read(FileName);
+                Assert.That(file.Metadata.Keys.Where(key => key != "step"), Has.Exactly(1).StartsWith("a").Or.Exactly(1).EndsWith("m"), $"bit {bit}");
+                Assert.That(Text(file with { Metadata = file.Metadata.Where(text => text.Key == "step").ToDictionary() }), Is.EqualTo(expected));
+            }
+            catch (InvalidDataException error)
+            {
+                Assert.That(error.Message, Does.StartWith(FileName));
+                refused++;
+            }
+        }
+        Assert.That(refused, Is.GreaterThan(8 * (whole.Length - "adadelta.checksum".Length)));
+
+        static string Text(SafeTensorsFile file) => string.Join(';', file.Metadata.Select(text => $"{text.Key}={text.Value}"))
+            + string.Join(';', file.Tensors.Select(tensor => $"{tensor.Name} {string.Join(',', tensor.Shape)} {string.Join(',', tensor.Data)}"));
+    }
+
+    [Test]
+    public void A_flipped_bit_of_the_data_is_told_as_a_checksum_that_differs()
+    {
+        SafeTensors.Write(FileName, [new("a", [3], [1, 2, 3])]);
+        var bytes = File.ReadAllBytes(FileName);
+        bytes[^2] ^= 1;
+        File.WriteAllBytes(FileName, bytes);
+        Assert.That(() => SafeTensors.Read(FileName), Throws.TypeOf<InvalidDataException>().With.Message.Match(
+            $"^{FileName}: damaged: the checksum of its content is [0-9a-f]{{16}}, expected [0-9a-f]{{16}}, the adadelta.checksum in its metadata$"));
+    }
+
+    // A tool that sorts the header or writes it with other spaces has not changed what the file says.
+    [Test]
+    public void The_checksum_holds_however_the_header_is_written()
+    {
+        SafeTensors.Write(FileName, [new("a", [2], [1, -2])], new Dictionary<string, string> { ["k"] = "v" });
+        var bytes = File.ReadAllBytes(FileName);
+        var header = Encoding.UTF8.GetString(bytes.AsSpan(8, bytes[0]));
+        var sum = header[(header.IndexOf("checksum\":\"", StringComparison.Ordinal) + 11)..][..16];
+        WriteRaw(Encoding.UTF8.GetBytes(
+            $$"""{ "a": {"shape": [2], "data_offsets": [0, 8], "dtype": "F32"}, "__metadata__": {"adadelta.checksum": "{{sum}}", "k": "\u0076"} }"""),
+            bytes[^8..]);
+        Assert.That(SafeTensors.Read(FileName).Tensors[0].Data, Is.EqualTo(new[] { 1f, -2f }));
+    }
+
+    [Test]
+    public void The_checksum_of_a_file_that_was_read_is_not_taken_for_that_of_the_next()
+    {
+        SafeTensors.Write(FileName, [new("a", [1], [1])]);
+        var file = SafeTensors.Read(FileName);
+        Assert.That(file.Metadata, Is.Empty);
+        SafeTensors.Write(FileName, [new("a", [1], [2])], new Dictionary<string, string> { ["adadelta.checksum"] = "0123456789abcdef" });
+        Assert.That(SafeTensors.Read(FileName).Tensors[0].Data, Is.EqualTo(new[] { 2f }));
+    }
+
+    private static IEnumerable<TestCaseData> Kinds()
+    {
+        yield return Case("", "an empty file");
+        yield return Case("<!DOCTYPE html><html><body>not found</body></html>", "a web page");
+        yield return Case("\ufeff\n <html lang=en><title>Log in</title>", "a web page");
+        yield return Case("<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code></Error>", "an XML document");
+        yield return Case("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 2328720\n", "a Git LFS pointer (git lfs pull");
+        yield return Case("PK\u0003\u0004\0\0\b\b\0\0\0\0archive/data.pkl", "a ZIP archive, as PyTorch's .pt and .pth files are");
+        yield return Bytes([0x80, 2, 0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19], "a Python pickle");
+        yield return Bytes([0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3], "gzip-compressed data");
+        yield return Bytes([0, 0, 8, 3, 0, 0, 0xea, 0x60, 0, 0, 0, 28], "an IDX file");
+        yield return Bytes([0x89, .. "PNG\r\n"u8, 0x1a, 0x0a], "a PNG image");
+        yield return Case("{\"layers\":[]}", "JSON text");
+
+        static TestCaseData Case(string text, string message) => Bytes(Encoding.UTF8.GetBytes(text), message);
+
+        static TestCaseData Bytes(byte[] bytes, string message) => new TestCaseData(bytes, message).SetArgDisplayNames(message);
+    }
+
+    [TestCaseSource(nameof(Kinds))]
+    public void Read_names_the_kind_of_another_file(byte[] bytes, string kind)
+    {
+        File.WriteAllBytes(FileName, bytes);
+        Assert.That(() => SafeTensors.Read(FileName), Throws.TypeOf<InvalidDataException>()
+            .With.Message.StartsWith($"{FileName}: {kind}").And.Message.EndsWith(", expected a safetensors file"));
+    }
+
+    [Test]
+    public void Read_refuses_a_folder()
+    {
+        Directory.CreateDirectory(FileName);
+        Assert.That(() => SafeTensors.Read(FileName),
+            Throws.TypeOf<IOException>().With.Message.EqualTo($"{FileName}: a folder, expected a file"));
+    }
+
+    [Test]
+    public void A_file_is_written_and_read_in_pieces()
+    {
+        var data = Enumerable.Range(0, 25).Select(i => (float)i).ToArray();
+        SafeTensor[] tensors = [new("a", [25], data), new("empty", [0], []), new("b", [2], [1, 2])];
+        SafeTensors.WriteSources(FileName, [.. tensors.Select(TensorSource.Of)], null, pieceBytes: 16);
+        var inPieces = File.ReadAllBytes(FileName);
+        SafeTensors.Write(FileName, tensors);
+        Assert.That(inPieces, Is.EqualTo(File.ReadAllBytes(FileName)));
+        var file = SafeTensors.ReadStored(FileName, pieceBytes: 16);
+        Assert.That(file.Tensors.Select(tensor => tensor.Pieces.Count), Is.EqualTo(new[] { 7, 0, 1 }));
+        Assert.That(file.Tensors[0].Pieces.SelectMany(piece => piece), Is.EqualTo(tensors[0].Bytes));
+        Assert.That(file.Tensors[0].ByteCount, Is.EqualTo(100));
+    }
+
+    // A hole in a file takes no room on the disk, and 3 GiB are refused before any memory is asked for.
+    [Test]
+    public void A_tensor_larger_than_an_array_is_refused_by_its_name_where_it_must_be_one()
+    {
+        const long Bytes = 3L << 30;
+        WriteRaw(Encoding.UTF8.GetBytes($$"""{"big":{"dtype":"F32","shape":[{{Bytes / 4}}],"data_offsets":[0,{{Bytes}}]} }"""), 0);
+        using (var file = File.OpenWrite(FileName))
+        {
+            file.SetLength(file.Length + Bytes);
+        }
+        Assert.That(() => SafeTensors.Read(FileName), Throws.TypeOf<InvalidDataException>().With.Message.EqualTo(
+            $"{FileName}: tensor 'big' has {Bytes} bytes of data, expected at most {Array.MaxLength}"));
+    }
+
+    [Test]
     public void Read_refuses_every_cut_of_a_file()
     {
         SafeTensors.Write(FileName, [new("a", [3], [1, 2, 3])], new Dictionary<string, string> { ["k"] = "v" });
@@ -159,10 +291,25 @@ public class SafeTensorsTests
         Assert.That(SafeTensors.Read(FileName).Tensors.Select(t => t.Name), Is.EqualTo(new[] { "a", "b" }));
     }
 
-    private void WriteRaw(byte[] header, int dataBytes)
+    /// <summary>Writes float32 tensors by hand, without metadata.</summary>
+    internal static void WriteAsOthersDo(string path, IReadOnlyList<SafeTensor> tensors)
+    {
+        var end = 0;
+        var entries = tensors.Select(tensor =>
+            $$"""
+            "{{tensor.Name}}":{"dtype":"{{tensor.Type}}","shape":[{{string.Join(',', tensor.Shape)}}],"data_offsets":[{{end}},{{end += tensor.Bytes.Length}}]}
+            """);
+        WriteRaw(path, Encoding.UTF8.GetBytes($"{{{string.Join(',', entries)}}}"), [.. tensors.SelectMany(tensor => tensor.Bytes)]);
+    }
+
+    private void WriteRaw(byte[] header, byte[] data) => WriteRaw(FileName, header, data);
+
+    private void WriteRaw(byte[] header, int dataBytes) => WriteRaw(header, new byte[dataBytes]);
+
+    private static void WriteRaw(string path, byte[] header, byte[] data)
     {
         var length = new byte[8];
         BinaryPrimitives.WriteInt64LittleEndian(length, header.Length);
-        File.WriteAllBytes(FileName, [.. length, .. header, .. new byte[dataBytes]]);
+        File.WriteAllBytes(path, [.. length, .. header, .. data]);
     }
 }

@@ -97,7 +97,7 @@ public class TrainerTests
         var fit = CreateTrainer(fitted).Fit(_train, 3);
         var history = new LossHistory();
         var results = new List<EpochResult>();
-        foreach (var result in CreateTrainer(stepped).Epochs(_train, 3, history))
+        foreach (var result in CreateTrainer(stepped).EnumerateEpochs(_train, 3, history))
         {
             results.Add(result);
             Assert.That(history.Epochs, Is.EqualTo(results));
@@ -138,7 +138,7 @@ public class TrainerTests
         using var setup = new Setup();
         var history = new LossHistory();
         var trainer = new Trainer(setup.Network, setup.Optimizer) { BatchSize = BatchSize };
-        foreach (var _ in trainer.Epochs(_train, int.MaxValue, history))
+        foreach (var _ in trainer.EnumerateEpochs(_train, int.MaxValue, history))
         {
             break;
         }
@@ -173,7 +173,7 @@ public class TrainerTests
         Assert.That(history.Epochs, Has.Count.EqualTo(done / Steps));
         Assert.That(trainer.Evaluate(_test).Loss, Is.Not.NaN);
 
-        Assert.That(trainer.Epochs(_train, 3, history).Count(), Is.EqualTo(3 - done / Steps));
+        Assert.That(trainer.EnumerateEpochs(_train, 3, history).Count(), Is.EqualTo(3 - done / Steps));
         Assert.That(history.Cancelled, Is.False);
         Assert.That(history.Steps, Is.EqualTo(expected.Steps));
         Assert.That(history.Epochs.Select(result => result.AverageLoss),
@@ -212,7 +212,7 @@ public class TrainerTests
                 source.Cancel();
             },
             CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
-        var result = trainer.Epochs(_train, 2, history, null, source.Token).Single();
+        var result = trainer.EnumerateEpochs(_train, 2, history, null, source.Token).Single();
         cancel.Wait();
         Assert.That(history.Cancelled, Is.True);
         Assert.That(history.Epochs, Is.EqualTo(new[] { result }));
@@ -227,16 +227,93 @@ public class TrainerTests
         using var setup = new Setup();
         var trainer = new Trainer(setup.Network, setup.Optimizer) { BatchSize = BatchSize };
         var history = new LossHistory();
-        foreach (var _ in trainer.Epochs(_train, 1, history))
+        foreach (var _ in trainer.EnumerateEpochs(_train, 1, history))
         {
         }
         setup.Network.Parameters[0].Value.Fill(float.NaN);
-        var error = Assert.Throws<TrainingDivergedException>(() => trainer.Epochs(_train, 2, history).Count());
+        var error = Assert.Throws<TrainingDivergedException>(() => trainer.EnumerateEpochs(_train, 2, history).Count());
         Assert.That(error.Message, Does.StartWith("training diverged in epoch 2, step 1: loss NaN, expected a finite number"));
         Assert.That((error.Epoch, error.Step), Is.EqualTo((2, 1)));
         Assert.That(error.Loss, Is.NaN);
         Assert.That(error.History, Is.SameAs(history));
         Assert.That(history.Steps, Has.Count.EqualTo(Steps));
+    }
+
+    // 8x8 images whose border never changes have gradients that have always been 0.
+    [Test]
+    public void An_eps_of_0_is_told_as_the_reason_of_divergence_and_no_lower_rate_advised([Values(0, 1e-50)] double eps)
+    {
+        using var setup = new Setup();
+        using var optimizer = new AdadeltaOptimizer(setup.Network.Parameters);
+        var dark = new ImageDataset("dark", 1, 8, 8, Classes, new byte[64 * BatchSize], new byte[BatchSize]);
+        try
+        {
+            optimizer.SetOptions(optimizer.GetOptions() with { Eps = eps });
+        }
+        catch (ArgumentException) when (eps > 0)
+        {
+            Assert.Ignore("an eps that float32 does not have is refused at once");
+        }
+        var error = Assert.Throws<TrainingDivergedException>(
+            () => new Trainer(setup.Network, optimizer) { BatchSize = BatchSize }.Fit(dark, 3));
+        Assert.That(error.Message, Does.Contain(FormattableString.Invariant($"an Eps of {eps} makes 0/0 where a gradient has always been 0")));
+        Assert.That(error.Message, Does.Not.Contain("lower"));
+    }
+
+    [Test]
+    public void Weights_that_the_test_after_an_epoch_finds_to_be_no_numbers_are_divergence()
+    {
+        using var setup = new Setup();
+        var trainer = new Trainer(setup.Network, setup.Optimizer) { BatchSize = BatchSize, Test = _test };
+        var error = Assert.Throws<TrainingDivergedException>(() => trainer.Fit(_train, 1, new ProgressAction(report =>
+        {
+            if (report.Step == Steps - 1)
+            {
+                setup.Optimizer.LearningRate = 1e38;
+            }
+        })));
+        Assert.That(error.Message, Does.StartWith($"training diverged in epoch 1, step {Steps}: ").And.Contain(" of data set 'tiny'"));
+        Assert.That(error.History.Steps, Has.Count.EqualTo(Steps));
+    }
+
+    [Test]
+    public void An_optimizer_that_holds_none_of_the_network_s_parameters_is_refused()
+    {
+        using var setup = new Setup();
+        using var other = Builder().Build(setup.Context);
+        using var others = new AdadeltaOptimizer(other.Parameters);
+        Assert.That(() => new Trainer(setup.Network, others), Throws.ArgumentException.With.Message.StartsWith(
+            "optimizer: holds none of the network's 4 parameters, so that nothing would be trained").And.Property("ParamName").EqualTo("optimizer"));
+        using var both = new AdadeltaOptimizer([.. setup.Network.Parameters, other.Parameters[2]]);
+        Assert.That(() => new Trainer(setup.Network, both), Throws.ArgumentException.With.Message.StartsWith(
+            "optimizer: its parameter 'fc1.weight' is not the network's, so that no training step gives it a gradient"));
+    }
+
+    [Test]
+    public void Parameters_that_the_optimizer_does_not_hold_stay_as_they_are_and_are_named()
+    {
+        using var setup = new Setup();
+        using var optimizer = new AdadeltaOptimizer([.. setup.Network.Parameters.Skip(2)]);
+        var trainer = new Trainer(setup.Network, optimizer) { BatchSize = BatchSize };
+        Assert.That(trainer.FrozenParameters.Select(parameter => parameter.Name), Is.EqualTo(new[] { "conv1.weight", "conv1.bias" }));
+        var before = setup.Network.Parameters.Select(parameter => parameter.Value.ToArray()).ToArray();
+        trainer.Fit(_train, 1);
+        var after = setup.Network.Parameters.Select(parameter => parameter.Value.ToArray()).ToArray();
+        Assert.That(after[..2], Is.EqualTo(before[..2]));
+        Assert.That(after[2], Is.Not.EqualTo(before[2]));
+        Assert.That(new Trainer(setup.Network, setup.Optimizer).FrozenParameters, Is.Empty);
+    }
+
+    // Its name says so; what the caller does not see is that nothing happened.
+    [Test]
+    public void Epochs_that_nobody_enumerates_train_nothing()
+    {
+        using var setup = new Setup();
+        var before = setup.Weights();
+        var history = new LossHistory();
+        _ = new Trainer(setup.Network, setup.Optimizer) { BatchSize = BatchSize }.EnumerateEpochs(_train, 1, history);
+        Assert.That(setup.Weights(), Is.EqualTo(before));
+        Assert.That(history.Steps, Is.Empty);
     }
 
     [Test]
@@ -313,7 +390,7 @@ public class TrainerTests
         var trainer = new Trainer(setup.Network, optimizer) { BatchSize = BatchSize, Schedule = schedule };
         var rates = new List<(double, double)>();
         var history = new LossHistory();
-        foreach (var _ in trainer.Epochs(_train, 3, history))
+        foreach (var _ in trainer.EnumerateEpochs(_train, 3, history))
         {
             rates.Add((optimizer.GetOptions(0).LearningRate, optimizer.GetOptions(1).LearningRate));
         }
@@ -328,7 +405,7 @@ public class TrainerTests
     {
         using var setup = new Setup();
         var history = new LossHistory();
-        foreach (var result in new Trainer(setup.Network, setup.Optimizer) { BatchSize = BatchSize }.Epochs(_train, 3, history))
+        foreach (var result in new Trainer(setup.Network, setup.Optimizer) { BatchSize = BatchSize }.EnumerateEpochs(_train, 3, history))
         {
             setup.Optimizer.LearningRate = 1.0 / (result.Epoch + 1);
         }
@@ -366,7 +443,7 @@ public class TrainerTests
         Assert.That(() => new Trainer(null!, setup.Optimizer), Throws.ArgumentNullException);
         Assert.That(() => new Trainer(setup.Network, null!), Throws.ArgumentNullException);
         Assert.That(() => trainer.Fit(null!, 1), Throws.ArgumentNullException);
-        Assert.That(() => trainer.Epochs(_train, 1, null!), Throws.ArgumentNullException);
+        Assert.That(() => trainer.EnumerateEpochs(_train, 1, null!), Throws.ArgumentNullException);
         Assert.That(() => new Trainer(setup.Network, setup.Optimizer) { Schedule = null! }, Throws.ArgumentNullException);
         AssertRefused(() => new Trainer(setup.Network, setup.Optimizer) { BatchSize = 0 },
             "BatchSize: 0, expected 1 <= BatchSize <= 16, the network's largest batch");
@@ -375,11 +452,11 @@ public class TrainerTests
         AssertRefused(() => new Trainer(setup.Network, setup.Optimizer) { Test = wide },
             "Test: images of data set 'wide' are 1x8x9, expected the network's input 1x8x8");
         // at the call, not at the first step of the sequence
-        AssertRefused(() => trainer.Epochs(wide, 1, new LossHistory()), "train: images of data set 'wide' are 1x8x9");
+        AssertRefused(() => trainer.EnumerateEpochs(wide, 1, new LossHistory()), "train: images of data set 'wide' are 1x8x9");
         AssertRefused(() => trainer.Fit(many, 1),
             "train: data set 'many' has 4 classes, expected at most the network's 3 outputs");
         AssertRefused(() => trainer.Fit(_train, -1), "epochs: -1, expected epochs >= 0");
-        AssertRefused(() => trainer.Epochs(_train, 2, longer), "history: its last step is 8 of epoch 1, expected at most 7");
+        AssertRefused(() => trainer.EnumerateEpochs(_train, 2, longer), "history: its last step is 8 of epoch 1, expected at most 7");
 
         static void AssertRefused(Func<object> call, string message) =>
             Assert.That(() => call(), Throws.InstanceOf<ArgumentException>().With.Message.StartsWith(message));

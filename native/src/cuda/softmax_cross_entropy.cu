@@ -25,9 +25,10 @@ __global__ void __launch_bounds__(kThreads)
     const float other = __shfl_xor_sync(kAllLanes, most, step);
     most = other > most ? other : most;
   }
-  float sum = 0;
-  for (uint32_t i = lane; i < classes; i += 32) sum += expf(x[i] - most);
-  sum = warp_sum(sum);
+  // In double: of a million classes, a sum in float would lose digits.
+  double wide_sum = 0;
+  for (uint32_t i = lane; i < classes; i += 32) wide_sum += static_cast<double>(expf(x[i] - most));
+  const auto sum = static_cast<float>(warp_sum(wide_sum));
   // A label out of range, which the host should have refused, gives NaN and touches nothing else.
   const auto label = static_cast<uint32_t>(labels[row]);
   if (lane == 0) losses[row] = label < classes ? logf(sum) - (x[label] - most) : NAN;

@@ -8,6 +8,8 @@ namespace Adadelta.Training;
 /// </summary>
 public sealed class ImageDataset
 {
+    private string? _checksum;
+
     /// <summary>The most classes a data set can have: labels are bytes.</summary>
     public const int MaxClasses = 256;
 
@@ -77,6 +79,26 @@ public sealed class ImageDataset
     /// <summary>Class indices, [Count].</summary>
     public ReadOnlyMemory<byte> Labels { get; }
 
+    /// <summary>
+    /// A checksum by which data sets are told apart: XxHash3 (64 bits, 16 hexadecimal digits) of <see cref="Pixels"/> followed by
+    /// <see cref="Labels"/>. It is computed when it is first asked for, at about the speed of memory.
+    /// </summary>
+    public string Checksum => _checksum ??= ComputeChecksum();
+
+    /// <summary>The classes that no image has, in order: gaps in the labels, and classes that a part of a data set lacks.</summary>
+    public IReadOnlyList<int> EmptyClasses
+    {
+        get
+        {
+            var found = new bool[Classes];
+            foreach (var label in Labels.Span)
+            {
+                found[label] = true;
+            }
+            return [.. Enumerable.Range(0, Classes).Where(label => !found[label])];
+        }
+    }
+
     /// <summary>Shape of one image, as a network takes it.</summary>
     public ImageShape Shape { get; }
 
@@ -99,6 +121,28 @@ public sealed class ImageDataset
     }
 
     /// <summary>
+    /// The same images with rows and columns exchanged: upright ones of EMNIST's files, which hold them transposed.
+    /// </summary>
+    /// <returns>A data set with a copy of the pixels.</returns>
+    public ImageDataset Transpose()
+    {
+        var pixels = new byte[Pixels.Length];
+        var from = Pixels.Span;
+        var area = Height * Width;
+        for (var plane = 0; plane < pixels.Length; plane += area)
+        {
+            for (var y = 0; y < Height; y++)
+            {
+                for (var x = 0; x < Width; x++)
+                {
+                    pixels[plane + x * Height + y] = from[plane + y * Width + x];
+                }
+            }
+        }
+        return new(Name, new(Channels, Width, Height), Classes, pixels, Labels);
+    }
+
+    /// <summary>
     /// The images where a context's device reads them, for training and evaluation by their places. On the CPU they share this
     /// data set's memory; another device takes a copy.
     /// </summary>
@@ -109,7 +153,18 @@ public sealed class ImageDataset
     public DeviceDataset ToDevice(ComputeContext context) => DeviceDataset.FromMemory(context, Pixels, Labels.Span, Shape);
 
     /// <summary>The same images, told to have at least as many classes.</summary>
-    internal ImageDataset WithClasses(int classes) => new(Name, Shape, classes, Pixels, Labels);
+    internal ImageDataset WithClasses(int classes) => new(Name, Shape, classes, Pixels, Labels) { _checksum = _checksum };
+
+    /// <summary>The same images under another name.</summary>
+    internal ImageDataset Rename(string name) => new(name, Shape, Classes, Pixels, Labels) { _checksum = _checksum };
+
+    private string ComputeChecksum()
+    {
+        var checksum = new Checksum();
+        checksum.Add(Pixels.Span);
+        checksum.Add(Labels.Span);
+        return checksum.ToText();
+    }
 
     private static ReadOnlyMemory<byte> NotNull(byte[] array, string name)
     {
@@ -123,4 +178,11 @@ public sealed class ImageDataset
 /// <param name="Train">Images to train on.</param>
 /// <param name="Test">Images to judge by; of the same shape and number of classes.</param>
 /// <param name="Source">The folder it was read from, or <c>embedded</c>.</param>
-public sealed record DataSplit(string Name, ImageDataset Train, ImageDataset Test, string Source);
+public sealed record DataSplit(string Name, ImageDataset Train, ImageDataset Test, string Source)
+{
+    /// <summary>
+    /// Whether the names of its files say EMNIST, whose images are transposed, and they were opened as they are: to have them upright,
+    /// open them with <c>transpose</c>.
+    /// </summary>
+    public bool IsTransposeAdvised { get; init; }
+}

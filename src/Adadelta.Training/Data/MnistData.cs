@@ -17,7 +17,6 @@ public static class MnistData
     /// <summary>The environment variable that names a folder with MNIST.</summary>
     public const string FolderVariable = "ADADELTA_DATA_DIR";
 
-    private const string Name = "MNIST";
     private const int Classes = 10;
     private static readonly ImageShape s_shape = new(1, 28, 28);
 
@@ -43,27 +42,37 @@ public static class MnistData
     }
 
     /// <summary>
-    /// Opens MNIST where it is: in <paramref name="dataDir"/>, else in the folder that ADADELTA_DATA_DIR names, else in
-    /// <paramref name="more"/>, else in <see cref="CacheFolder"/>. Each may hold the four files, plain or .gz, itself or as
+    /// Opens MNIST where it is: in the folder that is named, by <paramref name="dataDir"/> or else by ADADELTA_DATA_DIR; where none is,
+    /// in <paramref name="more"/>, else in <see cref="CacheFolder"/>. Each may hold the four files, plain or .gz, itself or as
     /// torchvision keeps them, in <c>MNIST/raw</c>.
     /// </summary>
-    /// <param name="dataDir">The folder asked for first, or null.</param>
-    /// <param name="more">Further folders, or null.</param>
-    /// <returns>The data set, or null when no folder holds it.</returns>
-    /// <exception cref="InvalidDataException">It was found, but its files are damaged or not MNIST's size.</exception>
+    /// <param name="dataDir">The folder to look in, or null.</param>
+    /// <param name="more">Further folders, which may be missing, or null.</param>
+    /// <returns>
+    /// The data set, or null when none was named and no folder holds it. A cache with damaged files counts as empty; GetAsync fetches
+    /// those again. A part of MNIST, or other images of its size, do not have its name.
+    /// </returns>
+    /// <exception cref="DirectoryNotFoundException">The folder that was named does not exist.</exception>
+    /// <exception cref="FileNotFoundException">The folder that was named lacks files; the message says which.</exception>
+    /// <exception cref="InvalidDataException">
+    /// Files are damaged, not of MNIST's size, or those of another published data set.
+    /// </exception>
     public static DataSplit? Find(string? dataDir, IReadOnlyList<string>? more = null) => Find(dataDir, more, CacheFolder);
 
     /// <summary>
     /// Opens MNIST where <see cref="Find(string?, IReadOnlyList{string}?)"/> finds it, else downloads it into
-    /// <see cref="CacheFolder"/>.
+    /// <see cref="CacheFolder"/>: the files that are missing there or damaged.
     /// </summary>
-    /// <param name="dataDir">The folder asked for first, or null.</param>
+    /// <param name="dataDir">The folder to look in, or null.</param>
     /// <param name="progress">Takes reports of a download, or null.</param>
     /// <param name="cancellationToken">Stops a download; what has arrived is kept, and the next call goes on from there.</param>
     /// <returns>The data set.</returns>
     /// <exception cref="IOException">
     /// No mirror could be reached, or none gave the right bytes; the message names each and the alternatives.
     /// </exception>
+    /// <exception cref="DirectoryNotFoundException">The folder that was named does not exist.</exception>
+    /// <exception cref="FileNotFoundException">The folder that was named lacks files; the message says which.</exception>
+    /// <exception cref="InvalidDataException">Its files are damaged or not MNIST's.</exception>
     /// <exception cref="UnauthorizedAccessException">The cache cannot be written.</exception>
     /// <exception cref="OperationCanceledException"><paramref name="cancellationToken"/> was cancelled.</exception>
     public static async Task<DataSplit> GetAsync(
@@ -82,27 +91,46 @@ public static class MnistData
 
     internal static DataSplit? Find(string? dataDir, IReadOnlyList<string>? more, string cacheFolder)
     {
-        var named = Environment.GetEnvironmentVariable(FolderVariable);
-        foreach (var folder in (IEnumerable<string?>)[dataDir, named, .. more ?? [], cacheFolder])
+        if (string.IsNullOrEmpty(dataDir) && Environment.GetEnvironmentVariable(FolderVariable) is { Length: > 0 } variable)
         {
-            if (string.IsNullOrEmpty(folder))
+            return PlaceIn(variable) is { } place ? Open(place) : throw DataFolder.WhyNot(variable) switch
             {
-                continue;
-            }
-            foreach (var place in (string[])[Path.Combine(folder, "MNIST"), folder])
+                DirectoryNotFoundException error => new DirectoryNotFoundException($"{FolderVariable}: {error.Message}", error),
+                var error => new FileNotFoundException($"{FolderVariable}: {error!.Message}", error),
+            };
+        }
+        if (!string.IsNullOrEmpty(dataDir))
+        {
+            return PlaceIn(dataDir) is { } place ? Open(place) : throw DataFolder.WhyNot(dataDir)!;
+        }
+        foreach (var folder in more ?? [])
+        {
+            if (PlaceIn(folder) is { } place)
             {
-                if (DataFolder.Contains(place))
-                {
-                    return Open(place);
-                }
+                return Open(place);
             }
         }
-        return null;
+        try
+        {
+            return PlaceIn(cacheFolder) is { } place ? Open(place) : null;
+        }
+        catch (InvalidDataException)
+        {
+            return null;
+        }
     }
+
+    private static string? PlaceIn(string folder) =>
+        Array.Find((string[])[Path.Combine(folder, "MNIST"), folder], DataFolder.Contains);
 
     private static DataSplit Open(string folder)
     {
-        var data = DataFolder.Open(folder, Name);
+        var data = DataFolder.Open(folder);
+        if (KnownDataset.NameOf(data.Train, data.Test) is { } name and not KnownDataset.Mnist)
+        {
+            throw new InvalidDataException(
+                $"{data.Source}: holds {name}, expected {KnownDataset.Mnist}; open it as a folder of its own");
+        }
         if (data.Train.Shape != s_shape || data.Train.Classes > Classes)
         {
             throw new InvalidDataException(

@@ -8,7 +8,8 @@ namespace Adadelta.Training;
 
 /// <summary>
 /// Fetches MNIST's four .gz files into a folder, trying mirror after mirror. A file grows under the name <c>….part</c>, from
-/// where an interrupted download goes on, and gets its own name when its unpacked bytes have the published checksum.
+/// where an interrupted download goes on, and gets its own name when its unpacked bytes have the published checksum. A file that is
+/// there and has not is fetched again.
 /// </summary>
 internal sealed class MnistDownloader(HttpClient client)
 {
@@ -45,7 +46,7 @@ internal sealed class MnistDownloader(HttpClient client)
         for (var i = 0; i < Files.Count; i++)
         {
             var target = Path.Combine(folder, Files[i].Name);
-            if (!File.Exists(target))
+            if (!File.Exists(target) || Check(target, Files[i]) is not null)
             {
                 await FetchFromAnyAsync(Files[i], i, target, progress, cancellationToken).ConfigureAwait(false);
             }
@@ -189,6 +190,10 @@ internal sealed class MnistDownloader(HttpClient client)
     /// <summary>What is wrong with a fetched file's unpacked bytes; null when they are the published ones.</summary>
     private static string? Check(string part, RemoteFile file)
     {
+        if (FileKind.Of(part) is { } kind and not FileKind.Gzip)
+        {
+            return $"sent {kind}, expected {FileKind.Gzip}";
+        }
         using var md5 = IncrementalHash.CreateHash(HashAlgorithmName.MD5);
         var buffer = ArrayPool<byte>.Shared.Rent(1 << 16);
         try

@@ -15,6 +15,9 @@ namespace Adadelta.Training;
 /// </remarks>
 public sealed class NetworkDefinition
 {
+    // A definition of a thousand layers has a tenth of this.
+    private const int MostBytes = 1 << 20;
+
     private const string ClassesKeyword = "classes";
     private const int Classes = -1;
     private const string WholeNumber = "a whole number";
@@ -53,13 +56,35 @@ public sealed class NetworkDefinition
     public int LayerCount => _layers.Count;
 
     /// <summary>Reads a definition from a file.</summary>
-    /// <param name="path">A JSON file in UTF-8.</param>
-    /// <exception cref="InvalidDataException">Not a network; the message names layer, property, value and bound.</exception>
+    /// <param name="path">A JSON file in UTF-8, of at most 1 MiB.</param>
+    /// <exception cref="InvalidDataException">
+    /// Not a network; the message names layer, property, value and bound, or the kind of a file that is another.
+    /// </exception>
     /// <exception cref="IOException">The file cannot be read.</exception>
-    public static NetworkDefinition Load(string path) =>
-        Directory.Exists(path)
-            ? throw new IOException($"{path}: a folder, expected a JSON file")
-            : Parse(File.ReadAllText(path), path);
+    public static NetworkDefinition Load(string path)
+    {
+        using FileStream stream = FileKind.Open(path);
+        if (FileKind.Of(stream) is { } kind and not FileKind.Json)
+        {
+            throw new InvalidDataException($"{path}: {kind}, expected a network as JSON text");
+        }
+
+        if (stream.Length > MostBytes)
+        {
+            throw new InvalidDataException($"{path}: {stream.Length} bytes, expected at most {MostBytes} of a network");
+        }
+
+        stream.Position = 0;
+        using StreamReader text = new(stream, new UTF8Encoding(false, throwOnInvalidBytes: true));
+        try
+        {
+            return Parse(text.ReadToEnd(), path);
+        }
+        catch (DecoderFallbackException e)
+        {
+            throw new InvalidDataException($"{path}: not UTF-8 text: {e.Message}", e);
+        }
+    }
 
     /// <summary>Reads a definition from text.</summary>
     /// <param name="json">The JSON text.</param>
@@ -85,6 +110,11 @@ public sealed class NetworkDefinition
             string place = e.LineNumber is { } line ? $"line {line + 1}, byte {e.BytePositionInLine + 1}: " : "";
             throw new InvalidDataException($"{source}: {place}not valid JSON: {WithoutPosition(e.Message)}", e);
         }
+        catch (Exception e) when (e is InvalidOperationException or ArgumentException)
+        {
+            // Half of a pair of surrogates, as a character or escaped.
+            throw new InvalidDataException($"{source}: not valid JSON: {e.Message}", e);
+        }
     }
 
     /// <summary>The same network with its input shape and number of classes fixed.</summary>
@@ -107,7 +137,10 @@ public sealed class NetworkDefinition
     /// <param name="context">Device and threads.</param>
     /// <param name="seed">Of the initial weights and of dropout.</param>
     /// <param name="maxBatchSize">Largest number of images in one call, at least 1.</param>
-    /// <exception cref="InvalidDataException">The layers do not fit; the message names the layer and the shapes.</exception>
+    /// <exception cref="InvalidDataException">
+    /// The layers do not fit, or are too large; the message names the layer and the shapes.
+    /// </exception>
+    /// <exception cref="OutOfMemoryException">There is no memory for the network.</exception>
     /// <exception cref="InvalidOperationException">Input shape or classes are open: see <see cref="For"/>.</exception>
     public Network Build(ComputeContext context, ulong seed = 0, int maxBatchSize = 64)
     {
@@ -137,9 +170,14 @@ public sealed class NetworkDefinition
 
             return builder.Build(context, seed, maxBatchSize);
         }
-        catch (ArgumentException e)
+        catch (Exception e) when (e is ArgumentException or OverflowException)
         {
             throw new InvalidDataException($"{Source}: {e.Message}", e);
+        }
+        catch (OutOfMemoryException e)
+        {
+            throw new InsufficientMemoryException(
+                $"{Source}: no memory for a network of {LayerCount} layers at a batch of {maxBatchSize}: {e.Message}", e);
         }
     }
 
