@@ -4,6 +4,7 @@ add_library(
   adadelta_native_cuda SHARED
   src/core/error.cpp
   src/core/library.cpp
+  src/core/library_file.cpp
   src/cuda/backend.cpp
   src/cuda/cublas.cpp
   src/cuda/cudnn.cpp
@@ -28,6 +29,7 @@ target_link_libraries(adadelta_native_cuda PRIVATE Threads::Threads ${CMAKE_DL_L
 set_target_properties(adadelta_native_cuda PROPERTIES LINKER_LANGUAGE CXX CXX_VISIBILITY_PRESET hidden
                                                       VISIBILITY_INLINES_HIDDEN ON)
 adadelta_warnings(adadelta_native_cuda)
+adadelta_hardening(adadelta_native_cuda)
 if(ADADELTA_CUDASIM)
   # Beside the simulator and not beside the library, which would take it for a real one.
   set_target_properties(adadelta_native_cuda PROPERTIES LIBRARY_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/cudasim")

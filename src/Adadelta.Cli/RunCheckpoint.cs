@@ -57,9 +57,9 @@ internal sealed record RunCheckpoint(string Path, RunPlan Plan)
             throw new UsageException($"--resume: '{file}' is not there, expected the output folder of a training or a checkpoint");
         }
 
-        SafeTensorsFile content = SafeTensors.Read(file);
+        IReadOnlyDictionary<string, string> metadata = SafeTensors.ReadMetadata(file);
         // A model holds the same plan, but nothing to go on with.
-        return RunPlan.Find(file, content.Metadata) is { } plan && content.Tensors.Any(tensor => tensor.Name == "training.losses")
+        return RunPlan.Find(file, metadata) is { } plan && metadata.ContainsKey("training.seed")
             ? new(file, plan)
             : throw new UsageException($"--resume: '{file}' is no checkpoint of adadelta train, expected the output folder of a training or a checkpoint");
     }

@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using System.Text.RegularExpressions;
+using Microsoft.Win32.SafeHandles;
 
 namespace Adadelta.Training;
 
@@ -30,7 +31,7 @@ public static partial class AtomicFile
     /// <exception cref="IOException">The file cannot be written, e.g. because the disk is full.</exception>
     /// <exception cref="UnauthorizedAccessException">The file or its folder may not be written.</exception>
     public static void Write(string path, Action<Stream> write) =>
-        Write(path, write, stream => stream.Flush(flushToDisk: true));
+        Write(path, write, FlushToDisk);
 
     /// <summary>
     /// Tries whether <see cref="Write(string, Action{Stream})"/> could write a file, so that long work does not end at a folder that
@@ -88,6 +89,25 @@ public static partial class AtomicFile
             }
         });
     }
+
+    // .NET passes over an fsync that fails, and what the disk has not taken would replace a file that it has.
+    private static void FlushToDisk(FileStream stream)
+    {
+        if (!OperatingSystem.IsLinux())
+        {
+            stream.Flush(flushToDisk: true);
+            return;
+        }
+        stream.Flush();
+        const int InvalidForThisFile = 22;
+        if (Fsync(stream.SafeFileHandle) != 0 && Marshal.GetLastPInvokeError() is var error and not InvalidForThisFile)
+        {
+            throw new IOException(Marshal.GetPInvokeErrorMessage(error));
+        }
+    }
+
+    [LibraryImport("libc", EntryPoint = "fsync", SetLastError = true)]
+    private static partial int Fsync(SafeFileHandle file);
 
     private static void Guard(string path, string what, Action action)
     {

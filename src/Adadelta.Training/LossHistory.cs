@@ -1,7 +1,5 @@
 using System.Globalization;
 using System.Text;
-using CsvHelper;
-using CsvHelper.Configuration;
 
 namespace Adadelta.Training;
 
@@ -90,26 +88,21 @@ public sealed class LossHistory
 
     /// <summary>Writes the step rows.</summary>
     /// <param name="path">The file, replaced when it is there.</param>
-    public void WriteStepsCsv(string path) => Write(path, s_stepColumns, _steps, (csv, step) =>
-    {
-        csv.WriteField(Text(step.Epoch));
-        csv.WriteField(Text(step.Step));
-        csv.WriteField(Text(step.Loss));
-        csv.WriteField(Text(step.LearningRate));
-    });
+    public void WriteStepsCsv(string path) => Write(path, s_stepColumns, _steps.Select(step =>
+        new[] { Text(step.Epoch), Text(step.Step), Text(step.Loss), Text(step.LearningRate) }));
 
     /// <summary>Writes the epoch rows.</summary>
     /// <param name="path">The file, replaced when it is there.</param>
-    public void WriteEpochsCsv(string path) => Write(path, s_epochColumns, _epochs, (csv, epoch) =>
+    public void WriteEpochsCsv(string path) => Write(path, s_epochColumns, _epochs.Select(epoch => new[]
     {
-        csv.WriteField(Text(epoch.Epoch));
-        csv.WriteField(Text(epoch.AverageLoss));
-        csv.WriteField(epoch.TestLoss is double loss ? Text(loss) : "");
-        csv.WriteField(epoch.TestAccuracy is double accuracy ? Text(accuracy) : "");
-        csv.WriteField(Text(epoch.LearningRate));
-        csv.WriteField(Text(epoch.Seconds));
-        csv.WriteField(Text(epoch.SamplesPerSecond));
-    });
+        Text(epoch.Epoch),
+        Text(epoch.AverageLoss),
+        epoch.TestLoss is double loss ? Text(loss) : "",
+        epoch.TestAccuracy is double accuracy ? Text(accuracy) : "",
+        Text(epoch.LearningRate),
+        Text(epoch.Seconds),
+        Text(epoch.SamplesPerSecond),
+    }));
 
     /// <summary>Reads what <see cref="WriteStepsCsv"/> and <see cref="WriteEpochsCsv"/> wrote.</summary>
     /// <param name="stepsPath">The file of the step rows.</param>
@@ -168,81 +161,66 @@ public sealed class LossHistory
 
     private static string Text(double value) => value.ToString("R", CultureInfo.InvariantCulture);
 
-    private static void Write<T>(string path, string[] columns, List<T> rows, Action<CsvWriter, T> writeFields) =>
+    private static void Write(string path, string[] columns, IEnumerable<string[]> rows) =>
         AtomicFile.Write(path, stream =>
         {
             using var text = new StreamWriter(stream, new UTF8Encoding(false), leaveOpen: true);
-            using var csv = new CsvWriter(text, new CsvConfiguration(CultureInfo.InvariantCulture) { NewLine = "\n" });
-            foreach (string column in columns)
-            {
-                csv.WriteField(column);
-            }
-            csv.NextRecord();
-            foreach (var row in rows)
-            {
-                writeFields(csv, row);
-                csv.NextRecord();
-            }
+            Csv.Write(text, rows.Prepend(columns));
         });
 
     private static void Read(string path, string[] columns, Action<Row> readRow)
     {
-        using var text = new StreamReader(path, Encoding.UTF8);
-        using var parser = new CsvParser(text, CultureInfo.InvariantCulture);
-        var row = new Row(path, columns, parser);
-        try
+        using var file = FileKind.Open(path);
+        using var text = new StreamReader(file, Encoding.UTF8);
+        var header = string.Join(',', columns);
+        var first = true;
+        foreach (var row in Csv.Read(path, text))
         {
-            var header = string.Join(',', columns);
-            if (!parser.Read())
+            if (first && !columns.AsSpan().SequenceEqual(row.Values))
             {
-                throw new InvalidDataException($"{path}, line 1: nothing, expected the header '{header}'");
+                var found = string.Join(',', row.Values);
+                throw new InvalidDataException(FileKind.Of(path) is { } kind
+                    ? $"{path}: {kind}, expected comma-separated values with the header '{header}'"
+                    : $"{path}, line {row.Line}: header '{(found.Length > 80 ? found[..80] + "..." : found)}', expected '{header}'");
             }
-            if (!columns.AsSpan().SequenceEqual(parser.Record))
+            if (row.Values.Length != columns.Length)
             {
                 throw new InvalidDataException(
-                    $"{path}, line {parser.RawRow}: header '{string.Join(',', parser.Record ?? [])}', expected '{header}'");
+                    $"{path}, line {row.Line}: {row.Values.Length} values in '{row.Text}', expected {columns.Length}: {header}");
             }
-            while (parser.Read())
+            if (!first)
             {
-                if (parser.Count != columns.Length)
-                {
-                    throw new InvalidDataException(
-                        $"{path}, line {parser.RawRow}: {parser.Count} values in '{RawText(parser)}', expected {columns.Length}: "
-                        + header);
-                }
-                readRow(row);
+                readRow(new Row(path, columns, row));
             }
+            first = false;
         }
-        catch (CsvHelperException error)
+        if (first)
         {
-            throw new InvalidDataException(
-                $"{path}, line {parser.RawRow}: '{RawText(parser)}', expected comma-separated values", error);
+            throw new InvalidDataException($"{path}, line 1: nothing, expected the header '{header}'");
         }
     }
 
-    private static string RawText(CsvParser parser) => parser.RawRecord.TrimEnd('\r', '\n');
-
-    /// <summary>The row that a parser stands on.</summary>
-    private sealed class Row(string path, string[] columns, CsvParser parser)
+    /// <summary>A row's values as numbers.</summary>
+    private readonly struct Row(string path, string[] columns, CsvRow row)
     {
         public int Whole(int column) =>
-            int.TryParse(parser[column], NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out int value)
+            int.TryParse(row.Values[column], NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out int value)
                 ? value
                 : throw Error(column, "a whole number");
 
         public float Single(int column) =>
-            float.TryParse(parser[column], NumberStyles.Float, CultureInfo.InvariantCulture, out float value)
+            float.TryParse(row.Values[column], NumberStyles.Float, CultureInfo.InvariantCulture, out float value)
                 ? value
                 : throw Error(column, "a number");
 
         public double Double(int column) =>
-            double.TryParse(parser[column], NumberStyles.Float, CultureInfo.InvariantCulture, out double value)
+            double.TryParse(row.Values[column], NumberStyles.Float, CultureInfo.InvariantCulture, out double value)
                 ? value
                 : throw Error(column, "a number");
 
-        public double? DoubleOrEmpty(int column) => parser[column].Length == 0 ? null : Double(column);
+        public double? DoubleOrEmpty(int column) => row.Values[column].Length == 0 ? null : Double(column);
 
         public InvalidDataException Error(int column, string expected) =>
-            new($"{path}, line {parser.RawRow}, column {columns[column]}: '{parser[column]}', expected {expected}");
+            new($"{path}, line {row.Line}, column {columns[column]}: '{row.Values[column]}', expected {expected}");
     }
 }

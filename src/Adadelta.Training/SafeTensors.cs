@@ -169,6 +169,19 @@ public static class SafeTensors
         return new([.. file.Tensors.Select(tensor => new SafeTensor(tensor.Name, tensor.Type, tensor.Shape, tensor.Bytes))], file.Metadata);
     }
 
+    /// <summary>Reads a file's metadata alone, whatever the size of its tensors. The checksum, which is of them too, is not verified.</summary>
+    /// <param name="path">The file.</param>
+    /// <returns>The metadata, without the checksum.</returns>
+    /// <exception cref="InvalidDataException">The header is damaged, or the file is of another kind.</exception>
+    /// <exception cref="IOException">The file is missing or cannot be read.</exception>
+    public static IReadOnlyDictionary<string, string> ReadMetadata(string path)
+    {
+        using var stream = FileKind.Open(path);
+        var (_, metadata) = ReadHeader(path, stream, long.MaxValue);
+        metadata.Remove(ChecksumKey);
+        return metadata;
+    }
+
     /// <summary>As <see cref="Read"/>, of tensors of any size, in pieces.</summary>
     /// <param name="path">The file.</param>
     /// <param name="pieceBytes">Bytes of a piece, a multiple of 8.</param>
@@ -176,27 +189,7 @@ public static class SafeTensors
     internal static StoredFile ReadStored(string path, int pieceBytes = StoredTensor.PieceBytes, long mostBytes = long.MaxValue)
     {
         using var stream = FileKind.Open(path);
-        Span<byte> length = stackalloc byte[8];
-        if (stream.Length < length.Length)
-        {
-            throw NotSafeTensors(path, stream, $"{stream.Length} bytes, expected at least {length.Length}");
-        }
-        stream.ReadExactly(length);
-        var headerBytes = BinaryPrimitives.ReadUInt64LittleEndian(length);
-        var most = Math.Min(MaxHeaderBytes, stream.Length - length.Length);
-        if (headerBytes > (ulong)most)
-        {
-            throw NotSafeTensors(path, stream, $"header of {headerBytes} bytes, expected at most {most}"
-                + (most < MaxHeaderBytes ? ", the rest of the file" : ""));
-        }
-        var header = Memory.Allocate((long)headerBytes, path, "the header");
-        ReadAll(path, stream, header);
-        // The format asks for '{' as the first byte, so that headers are told apart from text at once.
-        if (header is not [(byte)'{', ..])
-        {
-            throw NotSafeTensors(path, stream, "the header does not begin with '{'");
-        }
-        var (entries, metadata) = Parse(path, header, stream.Length - stream.Position, mostBytes);
+        var (entries, metadata) = ReadHeader(path, stream, mostBytes);
         metadata.Remove(ChecksumKey, out var expected);
         var checksum = ContentChecksum.Begin(metadata);
         List<StoredTensor> tensors = [];
@@ -220,6 +213,31 @@ public static class SafeTensors
             : throw new InvalidDataException(
                 $"{path}: damaged: the checksum of its content is {checksum.ToText()}, expected {expected}, "
                 + $"the {ChecksumKey} in its metadata");
+    }
+
+    private static (List<Entry> Entries, Dictionary<string, string> Metadata) ReadHeader(string path, FileStream stream, long mostBytes)
+    {
+        Span<byte> length = stackalloc byte[8];
+        if (stream.Length < length.Length)
+        {
+            throw NotSafeTensors(path, stream, $"{stream.Length} bytes, expected at least {length.Length}");
+        }
+        stream.ReadExactly(length);
+        var headerBytes = BinaryPrimitives.ReadUInt64LittleEndian(length);
+        var most = Math.Min(MaxHeaderBytes, stream.Length - length.Length);
+        if (headerBytes > (ulong)most)
+        {
+            throw NotSafeTensors(path, stream, $"header of {headerBytes} bytes, expected at most {most}"
+                + (most < MaxHeaderBytes ? ", the rest of the file" : ""));
+        }
+        var header = Memory.Allocate((long)headerBytes, path, "the header");
+        ReadAll(path, stream, header);
+        // The format asks for '{' as the first byte, so that headers are told apart from text at once.
+        if (header is not [(byte)'{', ..])
+        {
+            throw NotSafeTensors(path, stream, "the header does not begin with '{'");
+        }
+        return Parse(path, header, stream.Length - stream.Position, mostBytes);
     }
 
     private static InvalidDataException NotSafeTensors(string path, FileStream stream, string otherwise) => new(

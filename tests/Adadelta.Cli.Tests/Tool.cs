@@ -103,6 +103,8 @@ internal static class Tool
             _error = _process.StandardError.ReadToEndAsync();
         }
 
+        public bool HasExited => _process.HasExited;
+
         public void WaitForLine(string beginning)
         {
             while (_process.StandardOutput.ReadLine() is { } line)
@@ -127,6 +129,9 @@ internal static class Tool
             kill.WaitForExit();
             return kill.ExitCode == 0;
         }
+
+        /// <summary>At once, without a process of its own in between.</summary>
+        public void Kill() => _process.Kill();
 
         public ToolResult WaitForExit()
         {

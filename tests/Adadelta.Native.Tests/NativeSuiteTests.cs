@@ -12,6 +12,9 @@ internal sealed class NativeSuiteTests
     private static readonly string s_folder = Path.Combine(Repository.Root, "artifacts", "native", "tests");
     private static readonly string s_buildFolder = Path.Combine(Repository.Root, "src", "Adadelta.Native", "build");
 
+    // How NativeLibrary.cmake begins what it says of a tool that is missing or too old.
+    private static readonly string[] s_toolErrors = ["No C++ compiler", "C++ compiler: ", "CMake: "];
+
     private Dictionary<string, XElement> _results = [];
 
     public static IEnumerable<TestCaseData> Cases
@@ -76,7 +79,7 @@ internal sealed class NativeSuiteTests
                 "cmake", $"-DSOURCE={Repository.Root}", $"-DBUILD={s_folder}", "-DTESTS=ON", $"-DERROR_FILE={errorFile}",
                 "-P", Path.Combine(s_buildFolder, "NativeLibrary.cmake"));
             var error = exitCode == 0 ? null : File.Exists(errorFile) ? File.ReadAllText(errorFile) : output;
-            toolsAreMissing = error is not null && error.StartsWith("No C++ compiler", StringComparison.Ordinal);
+            toolsAreMissing = error is not null && s_toolErrors.Any(start => error.StartsWith(start, StringComparison.Ordinal));
             return error;
         }
         catch (Win32Exception)

@@ -29,6 +29,17 @@ public class LossHistoryTests
     }
 
     [Test]
+    public void Another_kind_of_file_is_named()
+    {
+        using var folder = new TemporaryFolder();
+        File.WriteAllText(folder["steps.csv"], "<html><body>Please log in</body></html>");
+        Assert.That(() => LossHistory.ReadCsv(folder["steps.csv"]), Throws.TypeOf<InvalidDataException>().With.Message.StartsWith(
+            $"{folder["steps.csv"]}: a web page"));
+        Assert.That(() => LossHistory.ReadCsv(folder.FullName), Throws.TypeOf<IOException>().With.Message.EqualTo(
+            $"{folder.FullName}: a folder, expected a file"));
+    }
+
+    [Test]
     public void The_files_are_the_documented_ones_in_any_culture()
     {
         using (new DecimalComma())
@@ -98,6 +109,41 @@ public class LossHistoryTests
         File.WriteAllText(StepsPath, "\uFEFFepoch,step,loss,learning_rate\r\n1,1,\"0.5\",1\r\n\r\n1,2,0.25,1\r\n");
         var expected = new[] { new StepResult(1, 1, 0.5f, 1), new StepResult(1, 2, 0.25f, 1) };
         Assert.That(LossHistory.ReadCsv(StepsPath).Steps, Is.EqualTo(expected));
+    }
+
+    // What a program that is published trimmed does (PackageTests publishes one).
+    [Test]
+    [NonParallelizable]
+    public void Without_CsvHelper_the_files_are_the_same_and_are_read_alike()
+    {
+        Example().WriteStepsCsv(StepsPath);
+        Example().WriteEpochsCsv(EpochsPath);
+        AppContext.SetSwitch(Csv.Switch, false);
+        try
+        {
+            Example().WriteStepsCsv(_folder["plain-steps.csv"]);
+            Example().WriteEpochsCsv(_folder["plain-epochs.csv"]);
+            Assert.That(File.ReadAllBytes(_folder["plain-steps.csv"]), Is.EqualTo(File.ReadAllBytes(StepsPath)));
+            Assert.That(File.ReadAllBytes(_folder["plain-epochs.csv"]), Is.EqualTo(File.ReadAllBytes(EpochsPath)));
+            var read = LossHistory.ReadCsv(StepsPath, EpochsPath);
+            Assert.That(read.Steps, Is.EqualTo(Example().Steps));
+            Assert.That(read.Epochs, Is.EqualTo(Example().Epochs));
+
+            File.WriteAllText(StepsPath, "epoch,step,loss,learning_rate\r\n1,1,0.5,1\r\n\r\n1,two,0.5,1\r\n");
+            Assert.That(
+                () => LossHistory.ReadCsv(StepsPath),
+                Throws.TypeOf<InvalidDataException>().With.Message.EqualTo(
+                    $"{StepsPath}, line 4, column step: 'two', expected a whole number"));
+            File.WriteAllText(StepsPath, "epoch,step,loss,learning_rate\n1,1,\"0.5\",1\n");
+            Assert.That(
+                () => LossHistory.ReadCsv(StepsPath),
+                Throws.TypeOf<InvalidDataException>().With.Message.EqualTo(
+                    $"{StepsPath}, line 2: '1,1,\"0.5\",1', expected comma-separated values without quotes"));
+        }
+        finally
+        {
+            AppContext.SetSwitch(Csv.Switch, true);
+        }
     }
 
     [TestCase("", "line 1: nothing, expected the header 'epoch,step,loss,learning_rate'")]

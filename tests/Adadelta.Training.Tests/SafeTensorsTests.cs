@@ -30,6 +30,7 @@ public class SafeTensorsTests
         SafeTensors.Write(FileName, tensors, metadata);
         var read = SafeTensors.Read(FileName);
         Assert.That(read.Metadata, Is.EquivalentTo(metadata));
+        Assert.That(SafeTensors.ReadMetadata(FileName), Is.EquivalentTo(metadata));
         Assert.That(read.Tensors.Select(t => t.Name), Is.EquivalentTo(tensors.Select(t => t.Name)));
         foreach (var tensor in tensors)
         {
@@ -270,6 +271,7 @@ public class SafeTensorsTests
         }
         Assert.That(() => SafeTensors.Read(FileName), Throws.TypeOf<InvalidDataException>().With.Message.EqualTo(
             $"{FileName}: tensor 'big' has {Bytes} bytes of data, expected at most {Array.MaxLength}"));
+        Assert.That(SafeTensors.ReadMetadata(FileName), Is.Empty, "its metadata can be read all the same");
     }
 
     [Test]

@@ -6,90 +6,12 @@
 // softmax follow with a tolerance argued in reference.h.
 #include <limits>
 
-#include "reference.h"
+#include "exact.h"
 
 namespace adadelta::test {
 namespace {
 
 using reference::Doubles;
-
-Doubles widen(const Floats& data) { return {data.begin(), data.end()}; }
-
-void load(reference::Network& expected, const Network& network) {
-  const std::vector<Floats> values = network.values();
-  const std::vector<Doubles*> parameters = expected.parameters();
-  ASSERT_EQ(parameters.size(), values.size());
-  for (size_t i = 0; i < values.size(); ++i) {
-    ASSERT_EQ(parameters[i]->size(), values[i].size()) << network.name(i);
-    *parameters[i] = widen(values[i]);
-  }
-}
-
-void expect_shapes(reference::Network& expected, const Network& network) {
-  ASSERT_EQ(expected.layers().size(), network.info().layer_count);
-  for (size_t i = 0; i < expected.layers().size(); ++i) {
-    const reference::Layer& layer = expected.layers()[i];
-    const adn_layer_info info = network.layer(i);
-    EXPECT_EQ(layer.spec.kind, info.kind);
-    EXPECT_EQ(layer.out.channels, info.output_shape[0]) << info.name;
-    EXPECT_EQ(layer.out.height, info.output_shape[1]) << info.name;
-    EXPECT_EQ(layer.out.width, info.output_shape[2]) << info.name;
-    EXPECT_EQ(layer.weight.size() + layer.bias.size(), info.parameter_elements) << info.name;
-  }
-}
-
-// What the whole numbers of a case look like: small and sparse enough for exact sums in deep networks.
-struct Draw {
-  uint64_t bound = 3;
-  double weight_density = 1, gradient_density = 1;
-};
-
-// Forward, activations, parameter gradients and input gradient without any rounding.
-void check_exactly(const Layers& layers, uint64_t batch, int32_t instruction_set, const Draw& draw = {},
-                   uint64_t seed = 1, uint32_t threads = 2, uint64_t max_batch_size = 0) {
-  SCOPED_TRACE(describe(layers) + "; batch " + std::to_string(batch) + ", seed " + std::to_string(seed) + ", " +
-               std::to_string(threads) + " threads, " + instruction_set_name(instruction_set));
-  const Context context = make_context(threads, instruction_set);
-  NetworkSettings settings;
-  settings.max_batch_size = max_batch_size == 0 ? batch : max_batch_size;
-  Network network(context.get(), layers, settings);
-  reference::Network expected(layers);
-  expect_shapes(expected, network);
-
-  Random random(seed);
-  for (uint64_t i = 0; i < network.parameter_count(); ++i) {
-    const uint64_t count = read(network.value(i)).size();
-    write(network.value(i), random.integers(count, 2, draw.weight_density));
-  }
-  load(expected, network);
-  const Floats input = random.integers(batch * network.input_count(), draw.bound);
-  const Floats gradient = random.integers(batch * network.info().output_count, 2, draw.gradient_density);
-
-  const Floats output = network.forward(input);
-  network.backward(gradient);
-  expected.forward(widen(input));
-  expected.backward(widen(gradient));
-  // An average over 4 elements counts in quarters, forward and backward.
-  double unit = 1;
-  for (const adn_layer& layer : layers.list) {
-    const auto area = static_cast<double>(layer.kernel[0] * layer.kernel[1]);
-    unit *= layer.kind == ADN_LAYER_AVGPOOL2D ? area * area : 1;
-  }
-  ASSERT_LT(expected.largest_magnitude() * unit, 0x1p24) << "the case does not prove that float32 is exact";
-
-  expect_equal(expected.layers().back().output, output, "output");
-  for (size_t i = 0; i < expected.layers().size(); ++i) {
-    if (network.layer(i).has_activation) {
-      expect_equal(expected.layers()[i].output, network.activation(i),
-                   std::string("activation of ") + network.layer(i).name);
-    }
-  }
-  const std::vector<Floats> gradients = network.gradients();
-  for (size_t i = 0; i < gradients.size(); ++i) {
-    expect_equal(*expected.gradients()[i], gradients[i], "gradient of " + network.name(i));
-  }
-  expect_equal(expected.input_gradient(), network.input_gradient(), "gradient of the input");
-}
 
 // ---- Exact cases ----
 
@@ -242,67 +164,6 @@ INSTANTIATE_TEST_SUITE_P(Cpu, Exact,
 
 class LayersOnEach : public EachInstructionSet {};
 ADN_FOR_EACH_INSTRUCTION_SET(LayersOnEach);
-
-// Shapes that nobody thought of, small images in large batches and large images in small ones. A failure's trace says the
-// network and the seed.
-TEST_P(LayersOnEach, RandomShapesEqualReference) {
-  const uint64_t count = small_scale() ? 60 : 300;
-  for (uint64_t seed = 1; seed <= count && !HasFailure(); ++seed) {
-    Random random(seed);
-    const auto size = [&](uint64_t low, uint64_t high) {
-      return Size(random.integer(low, high), random.integer(low, high));
-    };
-    const bool large_batch = random.chance(0.4), large_image = !large_batch && random.chance(0.3);
-    const uint64_t batch = large_batch ? random.integer(6, 40) : random.integer(1, 5);
-    const Size image = large_image ? size(16, 40) : size(7, 16);
-    Layers layers({random.integer(1, large_batch || large_image ? 6 : 20), image.height, image.width});
-    // The kernel's reach, dilation * (kernel - 1) + 1, is at most 7.
-    const Size kernel = random.chance(0.15) ? Size(1) : size(1, 4);
-    layers.conv(random.integer(1, 40), kernel, size(1, 3), random.chance(0.5) ? Size(0) : size(0, 3), size(1, 2),
-                random.chance(0.8));
-    const auto pool = [&](bool average) {
-      const Shape shape = reference::Network(layers).layers().back().out;
-      const auto extent = [&](uint64_t limit) {
-        return average ? std::min<uint64_t>(limit, random.chance(0.5) ? 1 : 2)
-                       : random.integer(1, std::min<uint64_t>(3, limit));
-      };
-      const Size window(extent(shape.height), extent(shape.width));
-      const Size padding(random.integer(0, window.height / 2), random.integer(0, window.width / 2));
-      const Size stride = size(0, 4);
-      average ? layers.avg_pool(window, stride, padding)
-              : layers.max_pool(window, stride, random.chance(0.3) ? padding : Size(0));
-    };
-    switch (random.integer(0, 6)) {
-      case 0:
-        break;
-      case 1:
-        layers.relu();
-        break;
-      case 2:
-        pool(false);
-        break;
-      case 3:
-        pool(false);
-        layers.relu();
-        break;
-      case 4:
-        layers.relu();
-        pool(false);
-        break;
-      case 5:
-        pool(false);
-        layers.flatten().linear(random.integer(1, 20)).relu();
-        break;
-      case 6:
-        layers.relu();
-        pool(true);
-        layers.conv(random.integer(1, 20), 1);
-        break;
-    }
-    const uint64_t max_batch_size = batch + random.integer(0, 3);
-    check_exactly(layers, batch, GetParam(), {2}, seed, static_cast<uint32_t>(random.integer(1, 4)), max_batch_size);
-  }
-}
 
 TEST_P(LayersOnEach, ShortBatchesEqualReference) {
   const Layers layers = Layers({2, 12, 12}).conv(17, 3).max_pool(2).relu().flatten().linear(33).relu().linear(10);

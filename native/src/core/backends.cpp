@@ -29,11 +29,16 @@ struct Loaded {
 // An explicit path is the only one tried: falling back to another file would hide the mistake.
 std::string cuda_path() {
   const char* given = std::getenv(kPathVariable);
-  const std::string path = given != nullptr && *given != '\0' ? given : own_folder();
+  // A bare name would be searched for by the system.
+  const std::string path = given != nullptr && *given != '\0' ? absolute_path(given) : own_folder();
   return path.empty() ? kCudaFile : is_folder(path) ? path + "/" + kCudaFile : path;
 }
 
 const adn_backend* try_load(const std::string& path, std::string& error) {
+  if (path == kCudaFile) {
+    error = "the folder that the library was loaded from is not known";
+    return nullptr;
+  }
   if (!is_file_or_folder(path)) {
     error = "no such file";
     return nullptr;

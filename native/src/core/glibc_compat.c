@@ -36,6 +36,9 @@ OLD_VERSION(dlsym);
 OLD_VERSION(dlclose);
 OLD_VERSION(dlerror);
 OLD_VERSION(dladdr);
+/* glibc 2.29 left out what told of errors in a way of System V; the numbers are the same. */
+extern double old_log(double x);
+OLD_VERSION(log);
 
 int __wrap_pthread_create(pthread_t* thread, const pthread_attr_t* attributes, void* (*start)(void*), void* argument);
 int __wrap_pthread_join(pthread_t thread, void** result);
@@ -69,6 +72,9 @@ int __wrap_dlclose(void* library) { return old_dlclose(library); }
 char* __wrap_dlerror(void) { return old_dlerror(); }
 
 int __wrap_dladdr(const void* address, Dl_info* info) { return old_dladdr(address, info); }
+
+double __wrap_log(double x);
+double __wrap_log(double x) { return old_log(x); }
 
 /* glibc 2.32: lets libstdc++ skip atomic operations while there is one thread. 0 makes it use them always. */
 char __libc_single_threaded = 0;

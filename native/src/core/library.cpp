@@ -40,9 +40,22 @@ std::string narrow(const wchar_t* text) {
 }  // namespace
 
 void* open_library(const std::string& path, std::string& error) {
-  // A library named by its path finds what it needs beside itself.
-  const DWORD flags = folder_of(path).empty() ? 0 : LOAD_WITH_ALTERED_SEARCH_PATH;
-  HMODULE library = LoadLibraryExW(wide(path).c_str(), nullptr, flags);
+  std::wstring file = wide(path);
+  DWORD flags = LOAD_WITH_ALTERED_SEARCH_PATH;  // a library named by its path finds what it needs beside itself
+  if (folder_of(path).empty()) {
+    // The search that Windows makes by itself takes in the working directory.
+    wchar_t found[4096], folders[32768];
+    const DWORD length = GetEnvironmentVariableW(L"PATH", folders, 32768);
+    if (length > 0 && length < 32768 && SearchPathW(folders, file.c_str(), nullptr, 4096, found, nullptr) != 0) {
+      file = found;
+    } else {
+      flags = LOAD_LIBRARY_SEARCH_DEFAULT_DIRS;
+    }
+  } else {
+    error = file_problem(path);
+    if (!error.empty()) return nullptr;
+  }
+  HMODULE library = LoadLibraryExW(file.c_str(), nullptr, flags);
   if (library == nullptr) error = "LoadLibrary failed with error " + std::to_string(GetLastError());
   return library;
 }
@@ -62,6 +75,12 @@ bool is_folder(const std::string& path) {
   return attributes != INVALID_FILE_ATTRIBUTES && (attributes & FILE_ATTRIBUTE_DIRECTORY) != 0;
 }
 
+std::string absolute_path(const std::string& path) {
+  wchar_t absolute[4096];
+  const DWORD length = GetFullPathNameW(wide(path).c_str(), 4096, absolute, nullptr);
+  return length > 0 && length < 4096 ? narrow(absolute) : path;
+}
+
 std::string own_folder() {
   HMODULE self = nullptr;
   wchar_t path[4096] = L"";
@@ -76,12 +95,17 @@ std::string own_folder() {
 #else
 
 void* open_library(const std::string& path, std::string& error) {
+  if (!folder_of(path).empty()) {
+    error = file_problem(path);
+    if (!error.empty()) return nullptr;
+  }
   void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) {
     const char* text = dlerror();
     error = text != nullptr ? text : "dlopen failed";
     // The path is told by whoever asked.
     if (error.starts_with(path + ": ")) error.erase(0, path.size() + 2);
+    if (error.find("failed to map segment") != std::string::npos) error += " (is its file system mounted noexec?)";
   }
   return library;
 }
@@ -95,11 +119,26 @@ bool is_file_or_folder(const std::string& path) { return access(path.c_str(), F_
 
 bool is_folder(const std::string& path) { return is_file_or_folder(path + "/."); }
 
-std::string own_folder() {
-  Dl_info info = {};
-  if (dladdr(reinterpret_cast<const void*>(&own_folder), &info) == 0 || info.dli_fname == nullptr) return {};
-  return folder_of(info.dli_fname);
+std::string absolute_path(const std::string& path) {
+  if (path.starts_with('/')) return path;
+  char folder[4096];
+  return getcwd(folder, sizeof folder) != nullptr ? folder + ("/" + path) : path;
 }
+
+namespace {
+
+// Asked when the library is loaded: its path may be relative to a working directory that the program leaves afterwards.
+const std::string& loaded_from = *new std::string([] {
+  Dl_info info = {};
+  const void* here = reinterpret_cast<const void*>(&own_folder);
+  // A program that was found through PATH has its bare name here, which says nothing of its folder.
+  if (dladdr(here, &info) == 0 || info.dli_fname == nullptr || folder_of(info.dli_fname).empty()) return std::string();
+  return folder_of(absolute_path(info.dli_fname));
+}());
+
+}  // namespace
+
+std::string own_folder() { return loaded_from; }
 
 #endif
 

@@ -269,11 +269,21 @@ struct MakePlaces<0, kLane...> {
   using Type = Places<kLane...>;
 };
 
+// The lanes of a followed by those of b, kLane of them by their numbers.
+template <int... kLane>
+inline V shuffle(V a, V b) {
+#if defined(__GNUC__) && !defined(__clang__) && __GNUC__ < 12
+  return __builtin_shuffle(a, b, Integers{kLane...});
+#else
+  return __builtin_shufflevector(a, b, kLane...);
+#endif
+}
+
 // Rows a and b are kDistance apart: exchanges what lies right of a's diagonal blocks of that size with what lies left of b's.
 template <int kDistance, int... kLane>
 inline void exchange(V& a, V& b, Places<kLane...>) {
-  const V upper = __builtin_shufflevector(a, b, ((kLane & kDistance) != 0 ? kLanes + kLane - kDistance : kLane)...);
-  b = __builtin_shufflevector(a, b, ((kLane & kDistance) != 0 ? kLanes + kLane : kLane + kDistance)...);
+  const V upper = shuffle<((kLane & kDistance) != 0 ? kLanes + kLane - kDistance : kLane)...>(a, b);
+  b = shuffle<((kLane & kDistance) != 0 ? kLanes + kLane : kLane + kDistance)...>(a, b);
   a = upper;
 }
 

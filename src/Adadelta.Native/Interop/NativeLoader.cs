@@ -34,7 +34,7 @@ internal static unsafe class NativeLoader
         {
             return Directory.Exists(explicitPath) ? InFolder(Path.GetFullPath(explicitPath)) : [Path.GetFullPath(explicitPath)];
         }
-        return folders.SelectMany(InFolder).Append(NativeMethods.Library).Distinct();
+        return folders.SelectMany(InFolder).Concat(HostsOwn()).Append(NativeMethods.Library).Distinct();
     }
 
     internal static LoadResult Load(IEnumerable<string> candidates, uint abiVersion)
@@ -65,18 +65,19 @@ internal static unsafe class NativeLoader
     {
         handle = 0;
         var named = Path.IsPathFullyQualified(path);
-        if (named && !File.Exists(path))
+        if (named && (!Path.Exists(path) ? "no such file" : LibraryFile.Problem(path)) is { } problem)
         {
-            return "no such file";
+            return problem;
         }
         try
         {
-            // A bare name goes through the host's own list (a package's native assets) and the system's search path.
-            handle = named ? NativeLibrary.Load(path) : NativeLibrary.Load(path, typeof(NativeLoader).Assembly, null);
+            // A bare name goes to the system's search path. Windows' own search would take in the working directory.
+            handle = named ? NativeLibrary.Load(path)
+                : NativeLibrary.Load(path, typeof(NativeLoader).Assembly, DllImportSearchPath.SafeDirectories);
         }
         catch (Exception exception) when (exception is DllNotFoundException or BadImageFormatException)
         {
-            return string.Join("; ", exception.Message.Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries));
+            return Reason(path, exception.Message);
         }
         string error;
         if (!NativeLibrary.TryGetExport(handle, nameof(NativeMethods.adn_abi_version), out var export))
@@ -97,6 +98,18 @@ internal static unsafe class NativeLoader
         return error;
     }
 
+    // The runtime's message has a line on how to look for the cause, and then the cause, as the system tells it, on a line of its
+    // own for each name that was tried.
+    private static string Reason(string path, string message)
+    {
+        var lines = message.Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
+        var reason = string.Join("; ", (lines.Length > 1 ? lines.Skip(1) : lines).Select(
+            line => line.StartsWith($"{path}: ", StringComparison.Ordinal) ? line[(path.Length + 2)..] : line));
+        return reason.Contains("failed to map segment", StringComparison.Ordinal)
+            ? $"{reason} (is its file system mounted noexec?)"
+            : reason;
+    }
+
     private static IEnumerable<string> InFolder(string folder)
     {
         yield return Path.Combine(folder, FileName);
@@ -115,6 +128,13 @@ internal static unsafe class NativeLoader
 #pragma warning restore CA1308
         return new[] { RuntimeInformation.RuntimeIdentifier, portable }.Distinct();
     }
+
+    // Where the host looks for the native assets of packages. Only what is there: nobody put the library into the runtime's folder.
+    private static IEnumerable<string> HostsOwn() =>
+        ((string?)AppContext.GetData("NATIVE_DLL_SEARCH_DIRECTORIES") ?? "")
+        .Split(Path.PathSeparator, StringSplitOptions.RemoveEmptyEntries)
+        .Select(folder => Path.Combine(folder, FileName))
+        .Where(File.Exists);
 
     [UnconditionalSuppressMessage("SingleFile", "IL3000", Justification = "An empty location falls back to the application's folder.")]
     private static IEnumerable<string> AssemblyFolders()

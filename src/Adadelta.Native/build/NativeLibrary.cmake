@@ -1,12 +1,22 @@
 # What the .NET side builds with CMake. On failure ERROR_FILE says all there is to say.
 #   the library, into OUTPUT: cmake -DSOURCE=… -DBUILD=… -DOUTPUT=… -DERROR_FILE=… -P NativeLibrary.cmake
 #   with its tests, in BUILD: cmake -DSOURCE=… -DBUILD=… -DTESTS=ON -DERROR_FILE=… -P NativeLibrary.cmake
-cmake_minimum_required(VERSION 3.20)
-
 function(fail text)
   file(WRITE "${ERROR_FILE}" "${text}")
   message(FATAL_ERROR "${text}")
 endfunction()
+
+# One line: MSBuild would make an error of each.
+function(fail_for_want_of what)
+  file(READ "${CMAKE_CURRENT_LIST_DIR}/install-tools.txt" commands)
+  string(REPLACE "\n" " " commands "${commands}")
+  fail("${what} ${commands}")
+endfunction()
+
+if(CMAKE_VERSION VERSION_LESS 3.24)
+  fail_for_want_of("CMake: ${CMAKE_VERSION}, expected 3.24 or later.")
+endif()
+cmake_minimum_required(VERSION 3.24)
 
 function(run what)
   execute_process(COMMAND ${ARGN} RESULT_VARIABLE result OUTPUT_VARIABLE output ERROR_VARIABLE output)
@@ -17,11 +27,11 @@ function(run what)
     # CMake would stay with the tools that it found, or did not find, this time.
     file(REMOVE_RECURSE "${BUILD}/CMakeCache.txt" "${BUILD}/CMakeFiles")
   endif()
-  if(output MATCHES "No CMAKE_C(XX)?_COMPILER could be found|CMAKE_MAKE_PROGRAM is not set|CMake [0-9.]+ or higher is required")
-    # One line: MSBuild would make an error of each.
-    file(READ "${CMAKE_CURRENT_LIST_DIR}/install-tools.txt" commands)
-    string(REPLACE "\n" " " commands "${commands}")
-    fail("No C++ compiler or build program was found, or CMake is older than 3.24. ${commands}")
+  if(output MATCHES "No CMAKE_C(XX)?_COMPILER could be found|CMAKE_MAKE_PROGRAM is not set")
+    fail_for_want_of("No C++ compiler or build program was found.")
+  endif()
+  if(output MATCHES "\n *(C\\+\\+ compiler: [^\n]+)")
+    fail("${CMAKE_MATCH_1}")
   endif()
   fail("The native library could not be ${what}:\n${output}")
 endfunction()

@@ -1,0 +1,25 @@
+# cmake -DLIBRARY=… -DDAMAGE=Cut|CutInItsHeader|OtherProcessor -DFILE=… -DPROGRAM=… -P check_damaged_library.cmake
+#
+# What the loader of backends says to a damaged copy of a library. It must not let the system's loader find out, which dies of it.
+file(SIZE "${LIBRARY}" size)
+function(copy)
+  execute_process(COMMAND dd if=${LIBRARY} of=${FILE} ${ARGN} ERROR_QUIET COMMAND_ERROR_IS_FATAL ANY)
+endfunction()
+if(DAMAGE STREQUAL "Cut")
+  math(EXPR half "${size} / 2")
+  copy(bs=${half} count=1)
+  set(expected "truncated: ${half} bytes, expected at least [0-9]+")
+elseif(DAMAGE STREQUAL "CutInItsHeader")
+  copy(bs=40 count=1)
+  set(expected "truncated: 40 bytes, expected at least (52|64)")
+else()
+  # The processor stands in bytes 18 and 19.
+  copy(bs=${size} count=1)
+  file(WRITE "${FILE}.processor" "AA")
+  execute_process(COMMAND dd if=${FILE}.processor of=${FILE} bs=1 seek=18 conv=notrunc ERROR_QUIET COMMAND_ERROR_IS_FATAL ANY)
+  set(expected "made for processor 16705, this process is [a-z0-9 ]+")
+endif()
+execute_process(COMMAND ${CMAKE_COMMAND} -E env ADADELTA_BACKEND_PATH=${FILE} ${PROGRAM} OUTPUT_VARIABLE output RESULT_VARIABLE result)
+if(NOT result EQUAL 0 OR NOT output MATCHES "${expected}")
+  message(FATAL_ERROR "ended with ${result}, expected '${expected}':\n${output}")
+endif()

@@ -1,0 +1,43 @@
+# cmake -DLIBRARY=… -DREADELF=… -DNM=… -DOPTIMIZED=ON|OFF [-DSONAME=…] -P check_hardening.cmake
+#
+# A library that is shipped: relocations are done before its code runs and read-only from then on, the stack is not executable,
+# canaries and checked functions of the C library are in use, and nothing is searched for in a folder that it names itself.
+function(read)
+  execute_process(COMMAND ${ARGN} "${LIBRARY}" OUTPUT_VARIABLE output COMMAND_ERROR_IS_FATAL ANY)
+  set(output "${output}" PARENT_SCOPE)
+endfunction()
+
+read("${READELF}" -lW)
+if(NOT output MATCHES "GNU_RELRO")
+  message(SEND_ERROR "no RELRO")
+endif()
+if(NOT output MATCHES "GNU_STACK +0x[0-9a-f]+ 0x[0-9a-f]+ 0x[0-9a-f]+ 0x[0-9a-f]+ 0x[0-9a-f]+ RW +0x")
+  message(SEND_ERROR "the stack is executable, or nothing says that it is not")
+endif()
+if(output MATCHES "LOAD[^\n]* RWE ")
+  message(SEND_ERROR "memory that is writable and executable")
+endif()
+
+read("${READELF}" -dW)
+if(NOT output MATCHES "BIND_NOW" AND NOT output MATCHES "Flags:[^\n]* NOW")
+  message(SEND_ERROR "functions are bound lazily, so that their table stays writable")
+endif()
+foreach(entry RPATH RUNPATH TEXTREL)
+  if(output MATCHES "\\(${entry}\\)[^\n]*")
+    message(SEND_ERROR "not expected: ${CMAKE_MATCH_0}")
+  endif()
+endforeach()
+if(output MATCHES "\\(NEEDED\\)[^\n]*\\[[^]\n]*/")
+  message(SEND_ERROR "a library is needed by its path: ${CMAKE_MATCH_0}")
+endif()
+if(SONAME AND NOT output MATCHES "\\(SONAME\\)[^\n]*\\[${SONAME}\\]")
+  message(SEND_ERROR "the library does not call itself ${SONAME}")
+endif()
+
+read("${NM}" -D --undefined-only)
+if(NOT output MATCHES " __stack_chk_fail")
+  message(SEND_ERROR "no canaries on the stack")
+endif()
+if(OPTIMIZED AND NOT output MATCHES " __[a-z]+_chk[@\n]")
+  message(SEND_ERROR "no function of the C library is the checked one (_FORTIFY_SOURCE)")
+endif()

@@ -1,0 +1,48 @@
+# cmake -DBUILD=… -DCONFIG=… -DFOLDER=… -DPROGRAM=… -DGENERATOR=… -DC_COMPILER=… -DCXX_COMPILER=… -DLIBDIR=… [-DPKG_CONFIG=…]
+#       -P check_install.cmake
+#
+# Installs the library, moves the folder, and takes it into use as others do: with find_package in C and C++, and with pkg-config.
+function(run)
+  execute_process(COMMAND ${ARGN} OUTPUT_VARIABLE output ERROR_VARIABLE output RESULT_VARIABLE result)
+  if(NOT result EQUAL 0)
+    message(FATAL_ERROR "${ARGN}: ${result}\n${output}")
+  endif()
+  set(output "${output}" PARENT_SCOPE)
+endfunction()
+
+file(REMOVE_RECURSE "${FOLDER}")
+run("${CMAKE_COMMAND}" --install "${BUILD}" --config "${CONFIG}" --prefix "${FOLDER}/installed")
+file(RENAME "${FOLDER}/installed" "${FOLDER}/moved")
+set(prefix "${FOLDER}/moved")
+foreach(file include/adadelta/adadelta.h ${LIBDIR}/pkgconfig/adadelta_native.pc)
+  if(NOT EXISTS "${prefix}/${file}")
+    message(FATAL_ERROR "not installed: ${file}")
+  endif()
+endforeach()
+file(GLOB_RECURSE files "${prefix}/*")
+foreach(file IN LISTS files)
+  if(file MATCHES "\\.(cmake|pc)$")
+    file(READ "${file}" text)
+    if(text MATCHES "${BUILD}" OR text MATCHES "${FOLDER}/installed")
+      message(FATAL_ERROR "${file} names the folder that it was built in or first installed to")
+    endif()
+  endif()
+endforeach()
+
+run("${CMAKE_COMMAND}" -S "${CMAKE_CURRENT_LIST_DIR}/install" -B "${FOLDER}/host" -G "${GENERATOR}" "-DSOURCE=${PROGRAM}"
+    "-DCMAKE_PREFIX_PATH=${prefix}" "-DCMAKE_C_COMPILER=${C_COMPILER}" "-DCMAKE_CXX_COMPILER=${CXX_COMPILER}")
+run("${CMAKE_COMMAND}" --build "${FOLDER}/host" --config "${CONFIG}")
+foreach(host host_c host_cpp)
+  find_program(${host} ${host} PATHS "${FOLDER}/host" "${FOLDER}/host/${CONFIG}" NO_DEFAULT_PATH REQUIRED)
+  run("${${host}}")
+endforeach()
+
+if(PKG_CONFIG)
+  set(ENV{PKG_CONFIG_PATH} "${prefix}/${LIBDIR}/pkgconfig")
+  run("${PKG_CONFIG}" --cflags --libs adadelta_native)
+  separate_arguments(flags UNIX_COMMAND "${output}")
+  run("${PKG_CONFIG}" --variable=libdir adadelta_native)
+  string(STRIP "${output}" libdir)
+  run("${C_COMPILER}" "${PROGRAM}" -o "${FOLDER}/host_pkg_config" ${flags} "-Wl,-rpath,${libdir}")
+  run("${FOLDER}/host_pkg_config")
+endif()
