@@ -53,7 +53,7 @@ public sealed unsafe class AdadeltaOptimizer : IDisposable
         ArgumentNullException.ThrowIfNull(groups);
         if (groups.Count == 0)
         {
-            throw new ArgumentException("groups: 0, expected at least 1", nameof(groups));
+            throw new ArgumentOutOfRangeException(nameof(groups), "groups: 0, expected at least 1");
         }
         string[] names = [.. groups.Select((_, i) => groupsName.Length == 0 ? "" : $"{groupsName}[{i}]")];
         for (var i = 0; i < names.Length; i++)
@@ -461,7 +461,7 @@ public sealed unsafe class AdadeltaOptimizer : IDisposable
         }
         if (group.Parameters.Count == 0)
         {
-            throw new ArgumentException($"{parameters}: 0, expected at least 1", parameters);
+            throw new ArgumentOutOfRangeException(parameters, $"{parameters}: 0, expected at least 1");
         }
         for (var i = 0; i < group.Parameters.Count; i++)
         {

@@ -326,6 +326,7 @@ public sealed unsafe class DeviceTensor : IDisposable
         TensorHandle handle;
         fixed (ulong* pointer = Extents(shape))
         {
+            Require.Bytes(Product(shape), SizeOf(type), nameof(shape));
             Status.ThrowIfFailed(
                 NativeMethods.adn_tensor_create_external(
                     out handle, context.Handle, data, (int)type, pointer, (uint)shape.Length, release, user),

@@ -23,6 +23,8 @@ internal sealed partial class RefusalTests
         ("%s.%s: %d, expected 0 or 1", "C# has bool"),
         (": bias: %d, expected 0 or 1", "C# has bool"),
         ("mode: %d", "C# has bool"),
+        ("inference: %d", "C# has bool"),
+        ("input_external: %p", "refused before, as any address that is not aligned"),
         ("kind: %d", "C# has a method for each kind"),
         ("preset: %d", "C# has a property for each preset"),
         ("name: \"%s\", expected one of the network's parameters", "C# looks for the name itself"),
@@ -79,7 +81,16 @@ internal sealed partial class RefusalTests
             t => t.Tensor.ReadBytes(new byte[7]), "destination"),
         new("source.Length: 9, expected 8, the bytes of a Float32 tensor of shape [2]", t => t.Tensor.WriteBytes(new byte[9]), "source"),
 
+        new("byteOffset: -1, expected 0 <= byteOffset", t => t.Tensor.ReadBytes([], -1)),
+        new("byteOffset: 9, expected at most 8, the bytes of a float32 tensor of shape [2]", t => t.Tensor.ReadBytes([], 9)),
+        new("destination.Length: 5, expected at most 4, the bytes from 4 on of a float32 tensor of shape [2]",
+            t => t.Tensor.ReadBytes(new byte[5], 4)),
+        new("source.Length: 9, expected at most 8, the bytes from 0 on of a float32 tensor of shape [2]",
+            t => t.Tensor.WriteBytes(new byte[9], 0)),
+
         // Random numbers.
+        new("offset: 18446744073709551615, expected offset <= 18446744073709551614, for 2 words before 2^64",
+            _ => Philox.Bits(new uint[2], 0, 0, ulong.MaxValue)),
         new("count: -1, expected 0 <= count", _ => Philox.Permutation(-1, 0, 0)),
 
         // Data sets.
@@ -132,6 +143,13 @@ internal sealed partial class RefusalTests
             t => new NetworkBuilder(1, 2000, 2000).Conv2d(1000000, 1).Build(t.Context), "conv1"),
         new("layer conv1 (Conv2d): a weight of [1000, 30000, 1000, 1000], expected at most 2^40 elements",
             t => new NetworkBuilder(30000, 1, 1).Conv2d(1000, 1000, padding: 500).Build(t.Context, maxBatchSize: 1), "conv1"),
+        new("layer conv1 (Conv2d): padding [2000000, 3]: a padded input of [1, 4000002, 8] and a batch of 1000000, expected at most 2^40 elements in all",
+            t => new NetworkBuilder(1, 2, 2).Conv2d(1, 1, padding: (2000000, 3)).Build(t.Context, maxBatchSize: 1000000), "conv1"),
+        new("inputGradient: true with inference true, expected false",
+            t => new NetworkBuilder(1, 1, 1).ReLU().Build(t.Context, inputGradient: true, inference: true)),
+        new("source: 0 parameters that are not those of the network to copy to (2), expected the same names and shapes",
+            t => t.Network.CopyParametersFrom(t.Plain)),
+        new("maxBatchSize: -1, expected 1 <= maxBatchSize", t => t.Network.Clone(-1)),
         new("name: \"fc9.weight\", expected one of fc1.weight, fc1.bias", t => t.Network.GetParameter("fc9.weight")),
 
         // Passes.
@@ -179,6 +197,10 @@ internal sealed partial class RefusalTests
         new("options.LearningRate: -1, expected a finite LearningRate >= 0", t => t.New(new() { LearningRate = -1 })),
         new("options.LearningRate: Infinity, expected a finite LearningRate >= 0",
             t => t.New(new() { LearningRate = double.PositiveInfinity })),
+        new("options.LearningRate: 1e+300, expected at most 3.40282e+38, since a step on float32 is computed in float32",
+            t => t.New(new() { LearningRate = 1e300 })),
+        new("options.Eps: 1e-60, expected at least 1.4013e-45 with ZeroEps Refuse, since a step on float32 is computed in float32",
+            t => t.New(new() { Eps = 1e-60, ZeroEps = ZeroEps.Refuse })),
         new("options.Rho: 1.1, expected 0 <= Rho <= 1", t => t.New(new() { Rho = 1.1 })),
         new("options.Rho: NaN, expected 0 <= Rho <= 1", t => t.Optimizer.SetOptions(new() { Rho = double.NaN })),
         new("group.Options.Rho: -1, expected 0 <= Rho <= 1",
@@ -199,7 +221,7 @@ internal sealed partial class RefusalTests
         new("options.Eps: 0, expected Eps > 0 with ZeroEps Refuse", t => t.New(new() { Eps = 0, ZeroEps = ZeroEps.Refuse })),
         new("options.Differentiable: true with a parameter of type float16, expected false",
             t => new AdadeltaOptimizer([t.Half], new AdadeltaOptions { Differentiable = true })),
-        new("PassOptions.GradientScale: 0, expected a finite GradientScale > 0",
+        new("PassOptions.GradientScale: 0, expected 1.17549e-38 <= GradientScale <= 8.50706e+37, so that gradients keep their range",
             t => t.Optimizer.PassOptions = new() { GradientScale = 0 }),
         new("PassOptions.ClipNorm: -1, expected a finite ClipNorm >= 0", t => t.Optimizer.PassOptions = new() { ClipNorm = -1 }),
         new("PassOptions.ZeroGradients: true with one gradient for parameters 0 and 1, expected false",
@@ -256,6 +278,8 @@ internal sealed partial class RefusalTests
         new("cotangents[0].SquareAverage: null", t => t.Recorded.Backward([new(t.Tensor, t.Tensor2, null!, t.Tensor3)])),
         new("cotangents[0].AccumulatedDelta: float32 of shape [3], expected float32 of shape [2] on the optimizer's context",
             t => t.Recorded.Backward([new(t.Tensor, t.Tensor2, t.Tensor3, t.Three)])),
+        new("cotangents[0].Gradient: memory of another of them, expected memory of its own",
+            t => t.Recorded.Backward([new(t.Tensor, t.Tensor, t.Tensor2, t.Tensor3)])),
         new("name: null", t => new Parameter(null!, t.Tensor, t.Tensor)),
         new("value: null", t => new Parameter("p", null!, t.Tensor)),
         new("gradient: null", t => new Parameter("p", t.Tensor, null!)),
@@ -412,7 +436,7 @@ internal sealed partial class RefusalTests
     [GeneratedRegex(@"\b[a-z][a-z0-9]*_\w+|\badn_\w+|\bADN_\w+|\bNULL\b", RegexOptions.CultureInvariant)]
     private static partial Regex NativeName();
 
-    [GeneratedRegex(@": (-?[\d.]+(e[+-]\d+)?|NaN|Infinity)( elements an image)?, expected (.*[<>].*|.*at most.*)$|^[\w.]+: -?\d+, expected [A-Z]\w+(, \w+)* or [A-Z]\w+$", RegexOptions.CultureInvariant)]
+    [GeneratedRegex(@": (-?[\d.]+(e[+-]\d+)?|NaN|Infinity)( elements an image)?, expected (.*[<>].*|.*at (most|least) .*)$|^[\w.]+: -?\d+, expected [A-Z]\w+(, \w+)* or [A-Z]\w+$", RegexOptions.CultureInvariant)]
     private static partial Regex BoundedNumber();
 
     // What a test case refuses: through a call, or where only another host could cause it, from the native message.
@@ -436,6 +460,8 @@ internal sealed partial class RefusalTests
         internal ComputeContext Context { get; } = ComputeContext.Create(Device.Cpu, 1);
 
         internal Network Network => field ??= Keep(new NetworkBuilder(1, 2, 2).Flatten().Linear(3).Build(Context, maxBatchSize: 2, inputGradient: true));
+
+        internal Network Plain => field ??= Keep(new NetworkBuilder(1, 2, 2).ReLU().Build(Context));
 
         internal AdadeltaOptimizer Optimizer => field ??= Keep(new AdadeltaOptimizer(Network.Parameters));
 

@@ -171,7 +171,7 @@ internal readonly partial record struct NativeMessage(string Text, string? Argum
             if (match.Groups["number"].Success && s_values.TryGetValue(word, out var member))
             {
                 var number = int.Parse(match.Groups["number"].Value, CultureInfo.InvariantCulture);
-                return $"{Pascal(word)} {member(number) ?? match.Groups["number"].Value}";
+                return $"{aliases.GetValueOrDefault($"options.{word}") ?? Pascal(word)} {member(number) ?? match.Groups["number"].Value}";
             }
             return word switch
             {

@@ -24,6 +24,16 @@ internal static class Require
             ? (ulong)value
             : throw new ArgumentOutOfRangeException(name, $"{name}: {value}, expected 0 <= {name} <= 2^62");
 
+    // ByteCount is of type long; memory of the caller's own may be said to be of any size.
+    internal static void Bytes(ulong elements, int size, string name)
+    {
+        if (elements > (ulong)(long.MaxValue / size))
+        {
+            throw new ArgumentOutOfRangeException(
+                name, $"{name}: {elements} elements of {size} bytes, expected at most {long.MaxValue} bytes");
+        }
+    }
+
     // Lengths are of type int: an image of more elements could be neither written nor read.
     internal static void Elements(UInt128 elements, string name, string what)
     {
