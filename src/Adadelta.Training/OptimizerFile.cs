@@ -329,9 +329,10 @@ public static class OptimizerFile
     {
         try
         {
-            return JsonNode.Parse(text);
+            return JsonNode.Parse(text, documentOptions: new() { AllowDuplicateProperties = false });
         }
-        catch (JsonException error)
+        // Half of a pair of surrogates is no text.
+        catch (Exception error) when (error is JsonException or InvalidOperationException or ArgumentException)
         {
             throw new InvalidDataException($"{path}: {key} is not valid JSON: {error.Message}", error);
         }

@@ -422,9 +422,10 @@ class Session {
       const uint64_t bytes = near(elements_of(tensor) * sizes[dtype]);
       Array<uint8_t> data(bytes);
       data.fill([&] { return in_.byte(); });
+      const uint64_t offset = in_.one_in(4) ? in_.size() : 0;
       call("adn_tensor_bytes", [&] {
-        return how == 2 ? adn_tensor_read_bytes(data.get(), bytes, tensor)
-                        : adn_tensor_write_bytes(tensor, data.get(), bytes);
+        return how == 2 ? adn_tensor_read_bytes(data.get(), offset, bytes, tensor)
+                        : adn_tensor_write_bytes(tensor, data.get(), offset, bytes);
       });
     } else if (how == 4) {
       call("adn_tensor_fill", [&] { return adn_tensor_fill(tensor, static_cast<float>(in_.real())); });

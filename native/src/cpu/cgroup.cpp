@@ -3,19 +3,28 @@
 #include <algorithm>
 #include <cstdio>
 #include <limits>
+#include <memory>
 
 namespace adn::cpu {
 namespace {
 
 constexpr double kNone = std::numeric_limits<double>::infinity();
 
+struct Close {
+  void operator()(std::FILE* file) const { std::fclose(file); }
+};
+
+// Closed also where a text finds no memory.
+std::unique_ptr<std::FILE, Close> open(const std::string& path) {
+  return std::unique_ptr<std::FILE, Close>(std::fopen(path.c_str(), "re"));
+}
+
 // The first line of a file, without its end; "" where there is none.
 std::string first_line(const std::string& path) {
   std::string line;
-  if (std::FILE* file = std::fopen(path.c_str(), "re")) {
+  if (const auto file = open(path)) {
     char text[256];
-    if (std::fgets(text, sizeof text, file) != nullptr) line = text;
-    std::fclose(file);
+    if (std::fgets(text, sizeof text, file.get()) != nullptr) line = text;
   }
   return line.substr(0, line.find('\n'));
 }
@@ -51,10 +60,10 @@ double least(const std::string& mount, std::string path, const Quota& quota) {
 
 double cgroup_quota(const std::string& membership, const std::string& root) {
   double result = kNone;
-  std::FILE* file = std::fopen(membership.c_str(), "re");
+  const auto file = open(membership);
   if (file == nullptr) return result;
   char text[4096];
-  while (std::fgets(text, sizeof text, file) != nullptr) {
+  while (std::fgets(text, sizeof text, file.get()) != nullptr) {
     // hierarchy:controllers:path
     std::string line(text);
     line.erase(line.find_last_not_of('\n') + 1);
@@ -70,7 +79,6 @@ double cgroup_quota(const std::string& membership, const std::string& root) {
       result = std::min(result, least(root + "/cpu,cpuacct", path, quota_of_version_1));
     }
   }
-  std::fclose(file);
   return result;
 }
 
