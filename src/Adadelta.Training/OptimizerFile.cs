@@ -304,7 +304,8 @@ public static class OptimizerFile
             }
             catch (ArgumentException error)
             {
-                faults.Add($"{where}: {error.Message}");
+                // The runtime adds the argument's name at the end, which the message begins with.
+                faults.Add($"{where}: {error.Message.Replace($" (Parameter '{error.ParamName}')", "", StringComparison.Ordinal)}");
                 return;
             }
         }

@@ -138,10 +138,6 @@ adn_batch Network::host_batch(const float* input, uint64_t input_count, uint64_t
 
 adn_batch Network::external_batch(const float* input, uint64_t input_count, uint64_t batch_size) const {
   adn_batch batch = host_batch(input, input_count, batch_size);
-  if (reinterpret_cast<uintptr_t>(input) % alignof(float) != 0) {
-    fail(ADN_STATUS_INVALID_ARGUMENT, "input_external: %p, expected a multiple of 4, the alignment of float32",
-         static_cast<const void*>(input));
-  }
   context_->call(&adn_backend::check_external, context_->device(), static_cast<const void*>(input),
                  input_count * sizeof(float));
   batch.external = 1;

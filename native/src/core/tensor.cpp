@@ -9,13 +9,13 @@ namespace adn {
 namespace {
 
 // The largest tensor: its bytes still fit a signed 64-bit offset.
-constexpr uint64_t kMaxElements = uint64_t{1} << 60;
+constexpr uint64_t kMaxElements = uint64_t{1} << 59;
 
 uint64_t element_count(const uint64_t* shape, uint32_t rank) {
   uint64_t count = 1;
   for (uint32_t i = 0; i < rank; ++i) {
     if (shape[i] == 0 || shape[i] > kMaxElements / count) {
-      fail(ADN_STATUS_INVALID_ARGUMENT, "shape[%u]: %llu, expected >= 1 and at most 2^60 elements in all", i,
+      fail(ADN_STATUS_INVALID_ARGUMENT, "shape[%u]: %llu, expected >= 1 and at most 2^59 elements in all", i,
            static_cast<unsigned long long>(shape[i]));
     }
     count *= shape[i];
