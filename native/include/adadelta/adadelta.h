@@ -175,7 +175,7 @@ ADN_API adn_status adn_tensor_create_typed(adn_tensor** tensor, adn_context* con
 /* A tensor on memory of the caller's own, which is used in place: nothing is copied, and what either side writes the other
  * sees. data is aligned to its element (2, 4 or 8 bytes; 4 for COMPLEX64) and, on a device other than the CPU, an address of
  * that device. It must stay valid and where it is until the tensor and everything made with it (an optimizer's group) is
- * destroyed; then release(user) is called once, on whichever thread lets go last. release may be NULL. The library never
+ * destroyed; then release(user) is called once, on the thread that drops the last reference. release may be NULL. The library never
  * frees the memory itself, and no call may run on the tensor while the caller writes there.
  * Errors: INVALID_ARGUMENT for NULL, an address that is not aligned or one the device cannot use; release is not called. */
 typedef void (*adn_release)(void* user);
@@ -353,7 +353,7 @@ ADN_API adn_status adn_network_loss(float* loss, adn_network* network, const int
 ADN_API adn_status adn_network_backward(adn_network* network, const float* output_gradient,
                                         uint64_t output_gradient_count) ADN_NOEXCEPT;
 
-/* Gradient of the loss by the input of the last backward pass, [batch_size, C, H, W].
+/* Gradient of the loss with respect to the input of the last backward pass, [batch_size, C, H, W].
  * Errors: INVALID_STATE when the network was made without input_gradient or there was no backward pass. */
 ADN_API adn_status adn_network_read_input_gradient(float* data, uint64_t count,
                                                    const adn_network* network) ADN_NOEXCEPT;
@@ -379,7 +379,7 @@ ADN_API adn_status adn_network_set_step(adn_network* network, uint64_t step) ADN
 
 typedef struct adn_adadelta adn_adadelta;
 
-/* foreach: how a group's parameters are gone through. The results are the same bits. */
+/* foreach: how a step iterates over a group's parameters. The results are the same bits. */
 #define ADN_FOREACH_AUTO 0  /* None in PyTorch; takes the multi-tensor pass */
 #define ADN_FOREACH_FALSE 1 /* tensor by tensor */
 #define ADN_FOREACH_TRUE 2  /* all of them in one pass */
@@ -453,7 +453,7 @@ ADN_API adn_status adn_adadelta_set_options(adn_adadelta* optimizer, uint64_t gr
                                             const adn_adadelta_options* options) ADN_NOEXCEPT;
 
 /* Makes a group read its lr from memory at the time of each step: a float32 or float64 tensor of one element and any rank on
- * the optimizer's context. It counts instead of options.lr until it is replaced by NULL, and is not checked at the step. */
+ * the optimizer's context. It overrides options.lr until it is replaced by NULL, and is not checked at the step. */
 ADN_API adn_status adn_adadelta_set_lr_tensor(adn_adadelta* optimizer, uint64_t group, adn_tensor* lr) ADN_NOEXCEPT;
 
 /* The lr that a group's next step takes, where it stands: in memory (adn_adadelta_set_lr_tensor), else in options.lr. On a
@@ -509,11 +509,11 @@ ADN_API adn_status adn_adadelta_set_parameter_step(adn_adadelta* optimizer, uint
 ADN_API adn_status adn_adadelta_get_step(uint64_t* step, const adn_adadelta* optimizer) ADN_NOEXCEPT;
 ADN_API adn_status adn_adadelta_set_step(adn_adadelta* optimizer, uint64_t step) ADN_NOEXCEPT;
 
-/* Back through recorded steps. While options.differentiable of a group is 1, every step first copies the group's parameters,
+/* Derivatives of recorded steps. While options.differentiable of a group is 1, every step first copies the group's parameters,
  * gradients and state (four arrays for each step, the one case in which a step allocates). The last step comes off first.
  *
  * For each parameter over all groups: tensors of its shape and type. parameter, square_avg and acc_delta hold the gradients of
- * some function by what the step wrote, and afterwards those by what it read; gradient is written. Tensors of a parameter that
+ * some function with respect to what the step wrote, and afterwards those with respect to what it read; gradient is written. Tensors of a parameter that
  * the step did not take or record may be NULL and are left alone. */
 typedef struct adn_adadelta_cotangent {
   adn_tensor* parameter;
@@ -522,9 +522,10 @@ typedef struct adn_adadelta_cotangent {
   adn_tensor* acc_delta;
 } adn_adadelta_cotangent;
 
-/* Steps recorded and not gone back through yet. */
+/* Steps recorded whose derivative has not been taken yet. */
 ADN_API adn_status adn_adadelta_get_tape_length(uint64_t* length, const adn_adadelta* optimizer) ADN_NOEXCEPT;
-/* Goes back through the last recorded step and forgets it. To lr_gradients[group] the gradient by that group's lr is added;
+/* Takes the derivative of the last recorded step and forgets the step. To lr_gradients[group] the gradient with respect to that
+ * group's lr is added;
  * cotangent_count is the number of parameters, lr_count the number of groups (NULL and 0: not wanted). To go on to the step
  * before, add to the parameters' gradients what reaches them through the loss whose gradient the step was given.
  * Errors: INVALID_STATE when nothing is recorded; INVALID_ARGUMENT for a tensor that is missing or does not fit. */

@@ -129,10 +129,11 @@ typedef struct adn_adadelta_result {
   uint32_t reserved;
 } adn_adadelta_result;
 
-/* One parameter's step, gone back through: from the gradients by what the step wrote to those by what it read. */
+/* The derivative of one parameter's step: from the gradients with respect to what the step wrote to those with respect to what it
+ * read. */
 typedef struct adn_adadelta_vjp {
   const void *p, *g, *v, *u;   /* as the step found them; dtype */
-  void *p_bar, *v_bar, *u_bar; /* in: by the new p, v and u; out: by the old ones; dtype */
+  void *p_bar, *v_bar, *u_bar; /* in: with respect to the new p, v and u; out: to the old ones; dtype */
   void* g_bar;                 /* out */
   uint64_t count;
   int32_t dtype; /* FLOAT32 or FLOAT64 */
@@ -202,7 +203,7 @@ typedef struct adn_backend {
   adn_status (*adadelta_step)(void* optimizer, const adn_adadelta_pass* pass);
   /* Of the last step; waits for it where steps are asynchronous. Zeros before the first. */
   adn_status (*adadelta_result)(adn_adadelta_result* result, void* optimizer);
-  /* Adds to *lr_bar (host memory) the gradient by lr. Of the group, lr (not lr_memory), rho, eps, weight_decay,
+  /* Adds to *lr_bar (host memory) the gradient with respect to lr. Of the group, lr (not lr_memory), rho, eps, weight_decay,
    * decoupled_weight_decay, maximize and keep_zero count. */
   adn_status (*adadelta_vjp)(double* lr_bar, void* device, const adn_adadelta_vjp* vjp,
                              const adn_adadelta_group* group);

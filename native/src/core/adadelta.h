@@ -65,7 +65,7 @@ class Adadelta {
   bool records() const;
   adn_adadelta_result result() const;
 
-  // Back through recorded steps: by parameter, tensors to read and write, or none.
+  // Derivatives of recorded steps: by parameter, tensors to read and write, or none.
   struct Cotangent {
     std::optional<Tensor> parameter, gradient, square_avg, acc_delta;
   };

@@ -112,8 +112,9 @@ ADN_HOST_DEVICE void adadelta_average(T& average, T p, const AdadeltaNumbersOf<T
   average = n.average_decay * average + n.one_minus_average_decay * p;
 }
 
-// The element's step gone back through (a vector-Jacobian product). p, g, v and u are what the step read; p_bar, v_bar and
-// u_bar come in as the gradients by what it wrote and leave as those by what it read. Returns the gradient by lr.
+// The derivative of the element's step (a vector-Jacobian product). p, g, v and u are what the step read; p_bar, v_bar and
+// u_bar come in as the gradients with respect to what it wrote and leave as those with respect to what it read. Returns the
+// gradient with respect to lr.
 template <class T>
 ADN_HOST_DEVICE T adadelta_element_vjp(T p, T g, T v, T u, T& p_bar, T& g_bar, T& v_bar, T& u_bar,
                                        T decoupled_weight_decay, const AdadeltaNumbersOf<T>& n) {
@@ -121,7 +122,7 @@ ADN_HOST_DEVICE T adadelta_element_vjp(T p, T g, T v, T u, T& p_bar, T& g_bar, T
   if (n.weight_decay != T(0)) g += n.weight_decay * p;
   v = n.rho * v + n.one_minus_rho * g * g;
   const T upper = square_root(u + n.eps), root = square_root(v + n.eps);
-  // Nothing goes back through the update of an element that keep_zero keeps: its d is 0 whatever was read.
+  // No gradient passes the update of an element that keep_zero keeps: its d is 0 whatever was read.
   const bool kept = root < n.least_root;
   const T d = kept ? T(0) : upper / root * g;
   const T d_bar = T(2) * n.one_minus_rho * d * u_bar - n.lr * p_bar;

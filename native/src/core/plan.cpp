@@ -350,7 +350,7 @@ class Planner {
     return static_cast<int32_t>(plan_.parameters.size() - 1);
   }
 
-  // A max-pool whose windows do not overlap rides on the convolution before it. A ReLU between them keeps its place, since
+  // A max-pool whose windows do not overlap is fused into the convolution before it. A ReLU between them keeps its place, since
   // it decides which element of a window of negatives gets the gradient.
   bool fuse_pool(const PlannedLayer& layer, const Shape3& out) {
     if (plan_.ops.empty()) return false;

@@ -50,7 +50,7 @@ void Conv::weight_gradient(const float* x, const float* dy, int64_t images, int6
   kernels_->gemm(g);
 }
 
-// One panel of columns of a linear layer's gradient by the weights, straight into its place. The panel's columns of x are brought
+// One panel of columns of a linear layer's gradient with respect to the weights, where it belongs. The panel's columns of x are brought
 // together first: the rows of x lie a page or some apart, and would push each other out of the cache.
 void Conv::linear_weight_gradient(const float* x, const float* dy, int64_t images, int64_t in_panel,
                                   float* weight_gradient, float* scratch) const {
@@ -83,7 +83,7 @@ void Conv::linear_weight_gradient(const float* x, const float* dy, int64_t image
   }
 }
 
-// Some channels (panels of them) of the gradient by the input.
+// Some channels (panels of them) of the gradient with respect to the input.
 void Conv::data_gradient(const float* dy, int64_t images, int64_t first_panel, int64_t last_panel, float* x_gradient,
                          float* scratch) const {
   const bool pads = padded_size_ != image_size_;
@@ -151,7 +151,7 @@ void Conv::data_gradient(const float* dy, int64_t images, int64_t first_panel, i
   }
 }
 
-// Sums the parts in order and puts them into PyTorch's places, where a linear layer's gradient by the weights is already.
+// Sums the parts in order and puts them in PyTorch's order, where a linear layer's gradient is already.
 void Conv::reduce(ThreadPool& pool, const Gradients& gradients, int64_t parts) {
   const int64_t part_step = panels_ * depth_ * panel_;
   const int64_t blocks = divide_up(depth_, kRun), tasks = linear_ ? 0 : std::min(kTasks, panels_ * blocks);

@@ -43,7 +43,7 @@ struct Epilogue {
   bool pool, relu_before_pool, relu;
 };
 
-// The way back through an epilogue: from the gradient of its output to that of the convolution's result.
+// The backward pass of an epilogue: from the gradient of its output to that of the convolution's result.
 struct EpilogueGradient {
   const float* gradient;  // [out pixels][channels]
   const float* out;       // the epilogue's result

@@ -167,7 +167,7 @@ uint64_t Network::bytes() const {
 
 Conv::Scratch Network::scratch() const { return {thread_scratch_.data(), scratch_stride_, shared_scratch_.data()}; }
 
-// Dropout and its way back alike: the numbers depend on seed, step, layer and place alone.
+// Dropout, forward and backward: the numbers depend on seed, step, layer and index alone.
 void Network::drop(const Op& op, float* to, const float* from, int64_t batch, uint64_t step) const {
   const float p = op.op.probability, scale = 1.0f / (1.0f - p);
   const uint64_t stream = dropout_stream(op.op.layer, step);

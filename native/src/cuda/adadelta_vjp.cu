@@ -1,5 +1,5 @@
-// One tensor's Adadelta step gone back through: core/adadelta_formula.h's vector-Jacobian product, element by element,
-// and the gradient by lr, which blocks add in double for runs of kRun elements and one more block over the runs, in
+// The derivative of one tensor's Adadelta step: core/adadelta_formula.h's vector-Jacobian product, element by element,
+// and the gradient with respect to lr, which blocks add in double for runs of kRun elements and one more block over the runs, in
 // order. Limit: memory, 44 bytes a float32 element.
 #include "cuda/block_sum.h"
 

@@ -1,4 +1,4 @@
-// y = the window's sum / the window's size, padding counted as zeros (PyTorch's count_include_pad), and its way back:
+// y = the window's sum / the window's size, padding counted as zeros (PyTorch's count_include_pad), and its backward pass:
 // x_gradient = the sum over the element's windows of y_gradient / size, in row-major order.
 // Limit: memory, 4 bytes an element of x and of y.
 #include "cuda/pool.h"

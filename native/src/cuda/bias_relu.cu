@@ -1,4 +1,4 @@
-// y = relu(x + bias[channel]) and ReLU's way back, x_gradient = y <= 0 ? 0 : y_gradient; NaN passes, as in PyTorch.
+// y = relu(x + bias[channel]) and ReLU's backward pass, x_gradient = y <= 0 ? 0 : y_gradient; NaN passes, as in PyTorch.
 // Limit: memory, 8 bytes an element forward and 12 back, in accesses of 16 bytes where the pointers allow.
 #include "cuda/launch.h"
 

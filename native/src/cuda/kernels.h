@@ -89,7 +89,7 @@ Error avg_pool_backward(Stream stream, float* x_gradient, const float* y_gradien
 
 // ---- Dropout: dropout.cu --------------------------------------------------------------------------------------------
 
-// to = keep ? from / (1 - probability) : 0, and its way back alike: the same Philox numbers as on the CPU, from seed,
+// to = keep ? from / (1 - probability) : 0, and its backward pass alike: the same Philox numbers as on the CPU, from seed,
 // layer, *step and place. to may be from.
 Error dropout(Stream stream, float* to, const float* from, uint64_t count, float probability, uint64_t seed,
               uint64_t layer, const uint64_t* step);
@@ -157,7 +157,7 @@ bool adadelta_measures(const adn_adadelta_pass& host_pass);
 // and state->result included.
 Error adadelta(Stream stream, const AdadeltaTables& tables, bool measure);
 
-// *lr_bar += the gradient by lr; vjp's pointers are the device's, group is read now.
+// *lr_bar += the gradient with respect to lr; vjp's pointers are the device's, group is read now.
 uint64_t adadelta_vjp_workspace(uint64_t count);
 Error adadelta_vjp(Stream stream, double* lr_bar, const adn_adadelta_vjp& vjp, const adn_adadelta_group& group,
                    void* workspace);

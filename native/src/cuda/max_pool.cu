@@ -1,4 +1,4 @@
-// y = the window's maximum and, for the way back, which element won: x_gradient = the sum of y_gradient over the
+// y = the window's maximum and, for the backward pass, which element won: x_gradient = the sum of y_gradient over the
 // windows that the element won. The first maximum in row-major order wins and NaN beats everything, as in PyTorch's
 // max_pool2d. The ReLU before or after rides along: y = relu(max(relu(x))).
 //

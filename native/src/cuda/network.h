@@ -90,7 +90,7 @@ class Network {
   Memory inputs_;     // the step's number (16 bytes), labels, indices
   Memory losses_;     // the batch's (256 bytes), each image's
   Memory workspace_;  // of any kernel
-  Memory unpooled_;   // a convolution's output before its pool, and then the gradient by it
+  Memory unpooled_;   // a convolution's output before its pool, and then the gradient with respect to it
   Memory winners_;    // of every max-pool
   Staging input_staging_, image_staging_;
   PinnedHandle loss_history_;

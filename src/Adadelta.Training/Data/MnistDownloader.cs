@@ -31,7 +31,7 @@ internal sealed class MnistDownloader(HttpClient client)
         new("t10k-labels-idx1-ubyte.gz", 10_008, "27ae3e4e09519cfbb04c329615203637"),
     ];
 
-    /// <summary>How often the list of mirrors is gone through.</summary>
+    /// <summary>How many times each mirror is tried.</summary>
     internal int Rounds { get; init; } = 3;
 
     /// <summary>The wait before the second round; later ones are longer.</summary>
