@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Text.Json;
 using System.Text.RegularExpressions;
 using Adadelta.Training;
@@ -127,11 +126,7 @@ internal sealed class RunTests
     [TestCase("HUP")]
     public void A_signal_stops_the_training_with_all_that_was_trained_saved(string signal)
     {
-        const int Interrupt = 1 << 1;
-        if (signal == "INT" && (IgnoredSignals() & Interrupt) != 0)
-        {
-            Assert.Ignore("SIGINT is ignored in this process, as in a shell's background job, and the tool inherits that");
-        }
+        Tool.SkipWhereIgnored(signal);
 
         string output = TestFolder.New();
         using Tool.RunningTool training = Start(output);
@@ -184,13 +179,6 @@ internal sealed class RunTests
         Assert.That(result.Output, Does.Not.Contain("Average Loss"));
         Assert.That(result.Output, Does.EndWith("model.safetensors\r\n").And.Contain("Training finished"));
     }
-
-    // The mask that Linux keeps; elsewhere nothing is known and nothing is assumed.
-    private static ulong IgnoredSignals() => OperatingSystem.IsLinux()
-        ? ulong.Parse(
-            File.ReadLines("/proc/self/status").First(line => line.StartsWith("SigIgn:", StringComparison.Ordinal)).Split('\t')[1],
-            NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture)
-        : 0;
 
     private static Tool.RunningTool Start(string output) => Tool.Start(
         "train", "--data", s_bars, "--network", s_network, "--output", output, "--epochs", "1000000", "--batch-size", "1");

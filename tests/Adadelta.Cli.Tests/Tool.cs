@@ -36,6 +36,23 @@ internal static class Tool
         return tool.WaitForExit();
     }
 
+    /// <summary>
+    /// Ends the test where this process ignores a signal, as in a shell's background job (INT) or under nohup (HUP): the tool
+    /// inherits that.
+    /// </summary>
+    public static void SkipWhereIgnored(string signal)
+    {
+        int number = signal switch { "HUP" => 1, "INT" => 2, "TERM" => 15, _ => throw new ArgumentOutOfRangeException(nameof(signal)) };
+        // The mask that Linux keeps; elsewhere nothing is known and nothing is assumed.
+        if (OperatingSystem.IsLinux()
+            && (ulong.Parse(
+                File.ReadLines("/proc/self/status").First(line => line.StartsWith("SigIgn:", StringComparison.Ordinal)).Split('\t')[1],
+                NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture) >> (number - 1) & 1) != 0)
+        {
+            Assert.Ignore($"SIG{signal} is ignored in this process, and the tool inherits that");
+        }
+    }
+
     /// <summary>Runs a copy of the tool.</summary>
     public static ToolResult RunDll(string dll, params string[] arguments)
     {
