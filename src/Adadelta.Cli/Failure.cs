@@ -1,4 +1,6 @@
+using System.Text.RegularExpressions;
 using Adadelta.Native;
+using Adadelta.Training;
 
 namespace Adadelta.Cli;
 
@@ -18,7 +20,7 @@ internal static class ExitCode
 /// <summary>The command line asks for something that cannot be, or names what is not there: exit code 2.</summary>
 internal sealed class UsageException(string message) : Exception(message);
 
-internal static class Failure
+internal static partial class Failure
 {
     /// <summary>Writes the failure as one line on stderr.</summary>
     /// <returns>The exit code.</returns>
@@ -41,6 +43,11 @@ internal static class Failure
         if (failure is ArgumentException refused)
         {
             message = OptionNames.Translate(refused, out isOption);
+        }
+
+        if (failure is TrainingDivergedException)
+        {
+            message = OptionNames.TranslateAdvice(message);
         }
 
         WriteLine($"error: {OneLine(message)}");
@@ -84,21 +91,15 @@ internal static class Failure
     }
 
     /// <summary>Writes one line on stderr.</summary>
-    public static void WriteLine(string line)
-    {
-        try
-        {
-            Console.Error.WriteLine(line);
-        }
-        catch (IOException)
-        {
-            // Nobody reads stderr; the exit code still tells.
-        }
-    }
+    public static void WriteLine(string line) => Console.Error.WriteLine(line);
+
+    // What the runtime adds to the message of an argument's exception, which begins with the argument.
+    [GeneratedRegex(@" \(Parameter '[^']*'\)", RegexOptions.CultureInvariant)]
+    private static partial Regex RuntimesParameter();
 
     private static string OneLine(string text)
     {
-        string[] lines = text.Split(['\r', '\n'], StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
+        string[] lines = RuntimesParameter().Replace(text, "").Split(['\r', '\n'], StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
         return lines.Aggregate("", (line, next) => line switch
         {
             "" => next,

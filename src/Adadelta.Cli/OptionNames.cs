@@ -46,8 +46,7 @@ internal static partial class OptionNames
             return refused.Message;
         }
 
-        // The messages begin with the argument's name; the runtime puts it behind them again.
-        string message = refused.Message.Replace($" (Parameter '{name}')", "", StringComparison.Ordinal);
+        string message = refused.Message;
         if (OptionOf(name) is not { } option)
         {
             return message;
@@ -60,6 +59,10 @@ internal static partial class OptionNames
     /// <summary>What is wrong with a schedule's text, in the words of --schedule.</summary>
     public static string TranslateSchedule(string message) =>
         SchedulePart().Replace(message, match => s_scheduleParts[match.Value]).Replace("schedule '", "'", StringComparison.Ordinal);
+
+    /// <summary>What to do about a training that diverged, in the words of the options.</summary>
+    public static string TranslateAdvice(string message) =>
+        message.Replace("an Eps of ", "an --eps of ", StringComparison.Ordinal).Replace(", or ZeroEps.Keep", "", StringComparison.Ordinal);
 
     /// <summary>The option that sets an argument of the libraries, e.g. <c>options.LearningRate</c>; null for none.</summary>
     private static string? OptionOf(string argument) =>

@@ -10,7 +10,7 @@ namespace Adadelta.Cli;
 /// </summary>
 internal sealed class Output(TextWriter inner) : TextWriter(CultureInfo.InvariantCulture)
 {
-    private IOException? _failure;
+    private Exception? _failure;
 
     public override Encoding Encoding => inner.Encoding;
 
@@ -19,6 +19,8 @@ internal sealed class Output(TextWriter inner) : TextWriter(CultureInfo.Invarian
     {
         Output output = new(Console.Out);
         Console.SetOut(output);
+        // What cannot be said there can be said nowhere.
+        Console.SetError(new Output(Console.Error));
         return output;
     }
 
@@ -54,8 +56,9 @@ internal sealed class Output(TextWriter inner) : TextWriter(CultureInfo.Invarian
         {
             write();
         }
-        catch (IOException e)
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
+            // A stream that was closed before the tool began reports that access is denied.
             _failure = e;
         }
     }

@@ -49,6 +49,13 @@ internal sealed class OutputFolder(string path)
             .Where(folder => IsDefault(folder.Path) && File.Exists(file(folder)))
             .MaxBy(folder => File.GetLastWriteTimeUtc(file(folder))) ?? new(Default);
 
+    /// <summary>The folder of the latest run without --output, finished or not; null where there is none.</summary>
+    public static OutputFolder? LatestRun() =>
+        Directory.EnumerateDirectories(".", $"{Default}*")
+            .Select(folder => new OutputFolder(System.IO.Path.GetFileName(folder)))
+            .Where(folder => IsDefault(folder.Path) && folder.HoldsRun)
+            .MaxBy(folder => folder.Files.Max(File.GetLastWriteTimeUtc));
+
     private static bool IsDefault(string name) =>
         name == Default || (name.StartsWith($"{Default}-", StringComparison.Ordinal)
             && name[(Default.Length + 1)..] is { Length: > 0 } number && number.All(char.IsAsciiDigit));

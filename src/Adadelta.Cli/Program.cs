@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.CommandLine.Invocation;
+using System.CommandLine.Parsing;
 
 namespace Adadelta.Cli;
 
@@ -45,8 +46,21 @@ internal static class Program
             (true, []) => $"a command is missing, expected one of {commands} (adadelta --help)",
             (true, [var first, ..]) => $"'{first}', expected one of {commands} (adadelta --help)",
             (false, [var first, ..]) => $"'{first}', expected an option of {command.Name} (adadelta {command.Name} --help)",
-            _ => result.Errors[0].Message,
+            _ => Describe(result.Errors[0]),
         };
+    }
+
+    // The parser's own words for an option that is given twice, or without its value.
+    private static string Describe(ParseError error)
+    {
+        if (error.SymbolResult is not OptionResult { IdentifierToken.Value: { } name } option)
+        {
+            return error.Message;
+        }
+
+        return option.IdentifierTokenCount > 1 && !error.Message.StartsWith(name, StringComparison.Ordinal) ? $"{name}: given {option.IdentifierTokenCount} times, expected once"
+            : option.Tokens.Count == 0 ? $"{name}: the value is missing"
+            : error.Message;
     }
 
     private static int Run(string[] args)

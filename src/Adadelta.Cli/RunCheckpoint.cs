@@ -100,5 +100,6 @@ internal sealed record RunCheckpoint(string Path, RunPlan Plan)
         Same("--data: checksum of the test images", data.TestChecksum, Plan.Data.TestChecksum, data);
     }
 
-    private static string Text(object? value) => Convert.ToString(value, CultureInfo.InvariantCulture) is { Length: > 0 } text ? text : "none";
+    private static string Text(object? value) => value is bool flag ? (flag ? "yes" : "no")
+        : Convert.ToString(value, CultureInfo.InvariantCulture) is { Length: > 0 } text ? text : "none";
 }

@@ -17,6 +17,17 @@ internal sealed record SavedModel(string Weights, RunPlan? Plan, NetworkDefiniti
     {
         OutputFolder folder = path is null ? OutputFolder.Latest(known => known.Model) : new(path);
         string weights = File.Exists(path) ? path : folder.Model;
+        if (path is null && OutputFolder.LatestRun() is { } latest && latest.Path != folder.Path)
+        {
+            Failure.Warn($"the latest run, '{latest.Path}', was not finished and has no model: '{folder.Path}' is used");
+        }
+
+        if (!File.Exists(weights) && File.Exists(folder.Checkpoint))
+        {
+            throw new UsageException(
+                $"--model: '{weights}' is not there, since the run was not finished; '{folder.Checkpoint}' is what it has reached");
+        }
+
         if (!File.Exists(weights))
         {
             throw new UsageException(

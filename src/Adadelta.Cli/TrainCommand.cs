@@ -138,8 +138,10 @@ internal static class TrainCommand
 
         if (history.Epochs.Count > 0 && history.Epochs[^1] is { TestAccuracy: { } accuracy, TestLoss: { } loss })
         {
-            Console.WriteLine(Invariant($"Accuracy: {100 * accuracy:0.00} %"));
-            Console.WriteLine(Invariant($"Test loss: {loss:0.0000}"));
+            // Stopped in the middle of an epoch, the weights are later ones.
+            string when = history.Steps[^1].Epoch > history.Epochs[^1].Epoch ? $" after epoch {history.Epochs[^1].Epoch}" : "";
+            Console.WriteLine(Invariant($"Accuracy{when}: {100 * accuracy:0.00} %"));
+            Console.WriteLine(Invariant($"Test loss{when}: {loss:0.0000}"));
         }
 
         IEnumerable<string> written = output.Files.Where(file => plotted || (file != output.PlotPng && file != output.PlotSvg));
@@ -175,6 +177,11 @@ internal static class TrainCommand
             throw new InvalidDataException(
                 $"{definition.Source}: the last layer has {network.OutputCount} outputs, expected at least "
                 + $"{data.Split.Train.Classes}, the classes of {data.Split.Name}");
+        }
+
+        if (network.Parameters.Count == 0)
+        {
+            throw new InvalidDataException($"{definition.Source}: no layer has weights, expected at least one Conv2d or Linear");
         }
 
         using AdadeltaOptimizer optimizer = new(network.Parameters, new AdadeltaOptions

@@ -175,7 +175,7 @@ public sealed unsafe class Network : IDisposable
         {
             return;
         }
-        Status.ThrowIfFailed(NativeMethods.adn_network_copy_parameters(handle, source.Handle), "from=source");
+        Status.ThrowIfFailed(NativeMethods.adn_network_copy_parameters(handle, source.Handle), "from=source;to=network");
     }
 
     /// <summary>Finds a parameter by its name.</summary>

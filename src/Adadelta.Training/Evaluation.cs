@@ -30,7 +30,7 @@ public sealed record Evaluation(double Loss, double Accuracy, int Count, int[,] 
                 + $"{Array.MaxLength}", nameof(network));
         }
         using var images = data.ToDevice(network.Context);
-        return Of(network, images, data, new int[classes, classes], cancellationToken);
+        return Of(network, images, data, new int[classes, classes], false, cancellationToken);
     }
 
     /// <summary>
@@ -44,10 +44,11 @@ public sealed record Evaluation(double Loss, double Accuracy, int Count, int[,] 
     /// <param name="images">The images on its device.</param>
     /// <param name="data">The same images.</param>
     /// <param name="confusion">Takes the confusion matrix; null where nobody asks for it.</param>
+    /// <param name="waits">Whether a call on the network from another thread is waited for instead of refusing.</param>
     /// <param name="cancellationToken">Stops between two batches.</param>
     /// <exception cref="NotFiniteNumberException">An output is NaN, or a loss is not finite.</exception>
     internal static Evaluation Of(
-        Network network, DeviceDataset images, ImageDataset data, int[,]? confusion, CancellationToken cancellationToken)
+        Network network, DeviceDataset images, ImageDataset data, int[,]? confusion, bool waits, CancellationToken cancellationToken)
     {
         var classes = network.OutputCount;
         var classOf = data.Labels.Span;
@@ -65,7 +66,14 @@ public sealed record Evaluation(double Loss, double Accuracy, int Count, int[,] 
             {
                 (places[i], labels[i]) = ((uint)(first + i), classOf[first + i]);
             }
-            network.Forward(images, places.AsSpan(0, count), outputs.AsSpan(0, count * classes));
+            if (waits)
+            {
+                Turn.Forward(network, images, places.AsSpan(0, count), outputs.AsSpan(0, count * classes));
+            }
+            else
+            {
+                network.Forward(images, places.AsSpan(0, count), outputs.AsSpan(0, count * classes));
+            }
             var nan = IndexOfNaN(outputs.AsSpan(0, count * classes));
             if (nan >= 0)
             {
@@ -73,14 +81,19 @@ public sealed record Evaluation(double Loss, double Accuracy, int Count, int[,] 
                     $"output {nan % classes} of the network is NaN for image {first + nan / classes} of data set '{data.Name}', expected "
                     + "a finite number: its weights are not finite or too large");
             }
-            double batchLoss = network.Loss(labels.AsSpan(0, count));
+            // From the outputs of this very pass, whatever else is done with the network meanwhile, and without what training needs.
+            double batchLoss = 0;
+            for (var i = 0; i < count; i++)
+            {
+                batchLoss += CrossEntropy(outputs.AsSpan(i * classes, classes), labels[i]);
+            }
             if (!double.IsFinite(batchLoss))
             {
                 throw new NotFiniteNumberException(
                     string.Create(CultureInfo.InvariantCulture, $"the loss of images {first} to {first + count - 1} of data set ")
                     + string.Create(CultureInfo.InvariantCulture, $"'{data.Name}' is {batchLoss}, expected a finite number"));
             }
-            loss += network.Reduction == Reduction.Mean ? batchLoss * count : batchLoss;
+            loss += batchLoss;
             for (var i = 0; i < count; i++)
             {
                 var predicted = IndexOfLargest(outputs.AsSpan(i * classes, classes));
@@ -92,6 +105,18 @@ public sealed record Evaluation(double Loss, double Accuracy, int Count, int[,] 
             }
         }
         return new Evaluation(loss / images.Count, (double)right / images.Count, images.Count, confusion ?? new int[0, 0]);
+    }
+
+    // log sum exp of the outputs, less that of the label; the largest is taken off first, so that nothing overflows
+    private static double CrossEntropy(ReadOnlySpan<float> outputs, int label)
+    {
+        var most = (double)outputs[IndexOfLargest(outputs)];
+        double sum = 0;
+        foreach (var output in outputs)
+        {
+            sum += Math.Exp(output - most);
+        }
+        return Math.Log(sum) - (outputs[label] - most);
     }
 
     private static int IndexOfNaN(ReadOnlySpan<float> values)

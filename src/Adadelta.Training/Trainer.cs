@@ -46,10 +46,10 @@ public sealed class Trainer
         ArgumentNullException.ThrowIfNull(network);
         ArgumentNullException.ThrowIfNull(optimizer);
         (_network, _optimizer) = (network, optimizer);
-        CheckParameters();
+        Turn.Take(CheckParameters);
         _batchSize = Math.Min(64, network.MaxBatchSize);
         _lossInterval = network.Context.Device.Type == DeviceType.Cpu ? 1 : 50;
-        NoteInitialRates();
+        Turn.Take(NoteInitialRates);
     }
 
     /// <summary>The network's parameters that the optimizer does not hold, which training leaves as they are.</summary>
@@ -212,8 +212,13 @@ public sealed class Trainer
     /// <exception cref="CheckpointException">A checkpoint cannot be written. The last one is as it was.</exception>
     /// <exception cref="IOException">Nothing can be written to <see cref="CheckpointPath"/>; no step was made.</exception>
     /// <exception cref="UnauthorizedAccessException"><see cref="CheckpointPath"/> may not be written; no step was made.</exception>
+    /// <exception cref="InvalidOperationException">Another call has trained the network in the meantime.</exception>
     /// <exception cref="ObjectDisposedException">The network, its context or the optimizer is disposed.</exception>
     /// <exception cref="TrainingDivergedException">A loss was not a number or infinite, or a weight has become so.</exception>
+    /// <remarks>
+    /// A call on the network from another thread is refused while a step runs (<see cref="ObjectInUseException"/>), and training waits
+    /// for it between two steps, unharmed unless it trains. Better give the other thread a copy (<see cref="Network.CreateInference"/>).
+    /// </remarks>
     public LossHistory Fit(
         ImageDataset train, int epochs, IProgress<TrainingProgress>? progress = null,
         CancellationToken cancellationToken = default)
@@ -258,8 +263,8 @@ public sealed class Trainer
         ArgumentNullException.ThrowIfNull(history);
         Require.Fits(train, _network);
         Require.That(epochs >= 0, nameof(epochs), epochs, "epochs >= 0");
-        CheckParameters();
-        CheckResumed(train, history);
+        Turn.Take(CheckParameters);
+        CheckResumed(train, epochs, history);
         _ = NextStep(history, BatchSampler.CountSteps(train.Count, BatchSize));
         if (CheckpointPath is not null)
         {
@@ -277,6 +282,7 @@ public sealed class Trainer
     /// <exception cref="ObjectDisposedException">The network or its context is disposed.</exception>
     /// <exception cref="OperationCanceledException">It was cancelled.</exception>
     /// <exception cref="NotFiniteNumberException">An output of the network is NaN, or a loss is not finite.</exception>
+    /// <exception cref="ObjectInUseException">Another thread is using the network.</exception>
     public Evaluation Evaluate(ImageDataset data, CancellationToken cancellationToken = default) =>
         Evaluate(_network, data, cancellationToken);
 
@@ -290,6 +296,7 @@ public sealed class Trainer
     /// <exception cref="ObjectDisposedException">The network or its context is disposed.</exception>
     /// <exception cref="OperationCanceledException">It was cancelled.</exception>
     /// <exception cref="NotFiniteNumberException">An output of the network is NaN, or a loss is not finite.</exception>
+    /// <exception cref="ObjectInUseException">Another thread is using the network.</exception>
     public static Evaluation Evaluate(Network network, ImageDataset data, CancellationToken cancellationToken = default) =>
         Evaluation.Of(network, data, cancellationToken);
 
@@ -311,7 +318,7 @@ public sealed class Trainer
         var losses = new LossReader(_network, history, clock, progress, Math.Min(LossInterval, steps), Diverged);
         for (var epoch = firstEpoch; epoch < epochs; epoch++)
         {
-            var rate = SetLearningRates(epoch);
+            var rate = Turn.Take(() => SetLearningRates(epoch));
             history.Reserve(steps);
             clock.BeginEpoch();
             for (var step = epoch == firstEpoch ? firstStep : 0; step < steps; step++)
@@ -326,7 +333,8 @@ public sealed class Trainer
                 }
                 clock.Start();
                 var batch = sampler.GetBatch(epoch, step);
-                _network.QueueTrainStep(_optimizer, images, batch);
+                losses.BeginStep();
+                Turn.TrainStep(_network, _optimizer, images, batch);
                 clock.StopAfterStep(batch.Length);
                 losses.AddStep();
                 var isCheckpoint = step < steps - 1 && IsCheckpoint((long)epoch * steps + step + 1);
@@ -366,13 +374,14 @@ public sealed class Trainer
         {
             return;
         }
-        NoteInitialRates();
+        Turn.Take(NoteInitialRates);
         Dictionary<string, string> metadata = new(CheckpointMetadata ?? new Dictionary<string, string>(), StringComparer.Ordinal);
         new TrainingState(
             Seed, BatchSize, DataIdentity.Of(train), DataIdentity.Of(Test), Schedule.ToString()!, _initialRates).AddTo(metadata);
         try
         {
-            CheckpointFile.Save(_network, _optimizer, CheckpointPath, metadata, TrainingState.Tensors(history).Select(TensorSource.Of));
+            Turn.Take(() => CheckpointFile.Save(
+                _network, _optimizer, CheckpointPath, metadata, TrainingState.Tensors(history).Select(TensorSource.Of)));
         }
         catch (UnloadableException error)
         {
@@ -386,7 +395,7 @@ public sealed class Trainer
     }
 
     private TrainingDivergedException Diverged(LossHistory history, StepResult step, string found, Exception? cause = null) => new(
-        step.Epoch, step.Step, step.Loss, history, found, TrainingDivergedException.Advice(_optimizer), cause);
+        step.Epoch, step.Step, step.Loss, history, found, Turn.Take(() => TrainingDivergedException.Advice(_optimizer)), cause);
 
     private IEnumerable<Parameter> OptimizerParameters() =>
         Enumerable.Range(0, _optimizer.GroupCount).SelectMany(_optimizer.GetParameters);
@@ -410,12 +419,15 @@ public sealed class Trainer
         }
     }
 
-    private void CheckResumed(ImageDataset train, LossHistory history)
+    private void CheckResumed(ImageDataset train, int epochs, LossHistory history)
     {
         if (_resumed is not { } resumed)
         {
             return;
         }
+        Require.That(
+            resumed.Steps == 0 || epochs >= resumed.History.Steps[resumed.Steps - 1].Epoch, nameof(epochs), epochs,
+            $"epochs >= {(resumed.Steps > 0 ? resumed.History.Steps[resumed.Steps - 1].Epoch : 0)}, the epoch that the run resumed from {resumed.Path} has reached");
         var last = resumed.Steps > 0 ? resumed.History.Steps[resumed.Steps - 1] : default;
         if (resumed.Steps > 0 && (history.Steps.Count < resumed.Steps || history.Steps[resumed.Steps - 1] != last))
         {
@@ -440,7 +452,7 @@ public sealed class Trainer
         try
         {
             var begin = Stopwatch.GetTimestamp();
-            var test = Evaluation.Of(_network, images, Test!, null, cancellationToken);
+            var test = Evaluation.Of(_network, images, Test!, null, true, cancellationToken);
             clock.Tested(Stopwatch.GetElapsedTime(begin));
             return test;
         }
@@ -521,6 +533,9 @@ public sealed class Trainer
         // steps whose losses are still to be read
         private int _pending;
 
+        // the network's step before them
+        private long _begin;
+
         // of the last reading: the place of its first step in the history, and what ends the run
         private int _first;
         private TrainingDivergedException? _error;
@@ -529,6 +544,14 @@ public sealed class Trainer
 
         public bool AreFinite => _error is null;
 
+        public void BeginStep()
+        {
+            if (_pending == 0)
+            {
+                _begin = network.Step;
+            }
+        }
+
         public void AddStep() => _pending++;
 
         /// <summary>Reads what is pending: the losses of an epoch's steps before <paramref name="end"/>.</summary>
@@ -536,8 +559,14 @@ public sealed class Trainer
         {
             var losses = _losses.AsSpan(0, _pending);
             clock.Start();
-            network.ReadLosses(losses);
+            Turn.ReadLosses(network, losses);
             clock.Stop();
+            if (_pending > 0 && network.Step != _begin + _pending)
+            {
+                throw new InvalidOperationException(
+                    $"network: another call has trained it too: its step is {network.Step}, expected {_begin + _pending}, {_pending} after "
+                    + $"{_begin}; expected one training at a time, give each a copy ({nameof(Network)}.{nameof(Network.Clone)})");
+            }
             _first = history.Steps.Count;
             for (var i = 0; i < losses.Length; i++)
             {

@@ -182,6 +182,8 @@ internal sealed partial class RefusalTests
         new("optimizer: null", t => t.Network.TrainStep(null!, new float[4], [0])),
         new("optimizer: made from another context than the network, expected the same",
             t => t.Network.TrainStep(t.OtherOptimizer, new float[4], [0])),
+        new("optimizer: holds none of the network's 2 parameters, expected at least one, since a step would change nothing",
+            t => t.Network.TrainStep(t.New(AdadeltaOptions.PyTorch), new float[4], [0])),
         new("indices[1] (label): 7, expected 0 <= label < 3, the network's OutputCount",
             t => t.Network.TrainStep(t.Optimizer, t.Set, [0, 1])),
         new("losses.Length: 1, expected losses.Length <= 0, 0 training steps so far and 1024 kept",

@@ -259,6 +259,30 @@ TEST(Alignment, ArraysThatAreNotAlignedAreRefused) {
 
 // ---- Failure changes nothing ----
 
+// It would step its own network on gradients of another time.
+TEST(FailedSteps, AnOptimizerOfAnotherNetworkIsRefused) {
+  const Context context = make_context(1);
+  const Layers layers = Layers({1, 4, 4}).flatten().linear(3);
+  Network network(context.get(), layers), other(context.get(), layers);
+  const OptimizerHandle optimizer = make_optimizer(context.get(), other), empty = make_optimizer(context.get());
+  const Floats input(16, 1.0f);
+  const std::vector<int32_t> labels = {1};
+  const std::vector<Floats> before = other.values();
+  for (adn_adadelta* wrong : {optimizer.get(), empty.get()}) {
+    expect_failure(invalid, adn_network_train_step(nullptr, network.get(), wrong, input.data(), 16, labels.data(), 1),
+                   {"optimizer", "none of the network's 2 parameters"});
+  }
+  expect_same_bits(before, other.values(), "values");
+  // Some of them are enough.
+  const OptimizerHandle some = make_optimizer(context.get());
+  adn_tensor* value = network.value(1);
+  adn_tensor* gradient = network.gradient(1);
+  check(adn_adadelta_add_group(nullptr, some.get(), &value, &gradient, 1, nullptr));
+  const Floats weight = read(network.value(0));
+  network.train_step(some.get(), input, labels);
+  EXPECT_EQ(weight, read(network.value(0)));
+}
+
 TEST(FailedSteps, ATrainingStepThatFailsHasChangedNothing) {
   const Context context = make_context(1);
   Network network(context.get(), Layers({1, 6, 6}).conv(4, 3).relu().dropout(0.5f).flatten().linear(3));

@@ -535,7 +535,8 @@ ADN_API adn_status adn_adadelta_backward(double* lr_gradients, uint64_t lr_count
 ADN_API adn_status adn_adadelta_clear_tape(adn_adadelta* optimizer) ADN_NOEXCEPT;
 
 /* One whole training step: forward in mode TRAIN, loss, backward, Adadelta. *loss is the loss before the update.
- * The optimizer must stand on the network's context. A label out of range is refused before anything has changed.
+ * The optimizer must stand on the network's context and hold at least one of its parameters; those it does not hold stay as
+ * they are. A label out of range is refused before anything has changed.
  * loss may be NULL: the call then does not wait for the device, and adn_network_read_losses gives the loss later.
  * Errors: DEVICE_ERROR, after which the step may have been taken in part. */
 ADN_API adn_status adn_network_train_step(float* loss, adn_network* network, adn_adadelta* optimizer,

@@ -325,6 +325,10 @@ adn_adadelta_pass Adadelta::prepare_step() {
   return pass;
 }
 
+bool Adadelta::updates(const Storage& storage) const {
+  return std::find(written_.begin(), written_.end(), &storage) != written_.end();
+}
+
 void Adadelta::touch_written() const {
   for (Storage* storage : written_) storage->touch();
   if (pass_.zero_gradients == 0) return;

@@ -61,6 +61,8 @@ class Adadelta {
     pending_.clear();
   }
   void finish_step(const adn_adadelta_pass& pass);
+  // Whether a step writes to it as a parameter; known of a network's storages alone.
+  bool updates(const Storage& storage) const;
   // Whether a step first copies what it will read, the gradients included.
   bool records() const;
   adn_adadelta_result result() const;

@@ -317,6 +317,12 @@ void Network::train_step(float* loss, Adadelta& optimizer, const adn_batch& batc
   if (optimizer.context() != context_) {
     fail(ADN_STATUS_INVALID_ARGUMENT, "optimizer: made from another context than the network, expected the same");
   }
+  if (!optimizer.updates(*parameters_)) {
+    fail(ADN_STATUS_INVALID_ARGUMENT,
+         "optimizer: holds none of the network's %zu parameters, expected at least one, since a step would change "
+         "nothing",
+         plan_.parameters.size());
+  }
   if (!losses_.empty()) {
     float& kept = losses_[losses_taken_ % ADN_LOSS_HISTORY];
     if (context_->backend().network_train_step != nullptr) {

@@ -27,6 +27,8 @@ internal static unsafe class Status
             { IsOutOfRange: true } refused => new ArgumentOutOfRangeException(refused.Argument, refused.Text),
             var refused => new ArgumentException(refused.Text, refused.Argument),
         },
+        NativeMethods.ADN_STATUS_INVALID_STATE when message.Contains(": in use by a call on another thread", StringComparison.Ordinal) =>
+            new ObjectInUseException(NativeMessage.Translate(message, names).Text),
         NativeMethods.ADN_STATUS_INVALID_STATE => new InvalidOperationException(NativeMessage.Translate(message, names).Text),
         NativeMethods.ADN_STATUS_UNSUPPORTED =>
             new NotSupportedException(NativeMessage.Translate(message, names, reason: true).Text),
