@@ -46,7 +46,8 @@ internal static partial class OptionNames
             return refused.Message;
         }
 
-        string message = refused.Message;
+        // The messages begin with the argument's name; the runtime puts it behind them again.
+        string message = refused.Message.Replace($" (Parameter '{name}')", "", StringComparison.Ordinal);
         if (OptionOf(name) is not { } option)
         {
             return message;

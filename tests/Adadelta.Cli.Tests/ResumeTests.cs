@@ -205,7 +205,7 @@ internal sealed class ResumeTests
             Is.EqualTo(Succeeds(Tool.Run("predict", "--model", first, "1", "2")).Output.Replace(Path.GetFileName(upright), "", StringComparison.Ordinal)));
         Refused(
             Tool.Run("train", "--resume", first, "--transpose"),
-            $"--transpose: True, expected False, as in the run of '{In(first, "checkpoint.safetensors")}'", 2);
+            $"--transpose: yes, expected no, as in the run of '{In(first, "checkpoint.safetensors")}'", 2);
     }
 
     [Test]

@@ -20,6 +20,22 @@ internal sealed class StreamTests
     }
 
     [Test]
+    public void Streams_that_are_closed_cost_nothing_that_was_trained()
+    {
+        string output = TestFolder.New();
+        ToolResult result = Tool.RunInShell("\"$@\" >&-", [.. s_train, "--epochs", "2", "--output", output]);
+        Assert.That(result.ErrorLine, Does.StartWith("stdout: not written: "));
+        Assert.That(result.ExitCode, Is.EqualTo(1));
+        Assert.That(Path.Combine(output, "model.safetensors"), Does.Exist);
+
+        output = TestFolder.New();
+        result = Tool.RunInShell("\"$@\" 2>&-", [.. s_train, "--epochs", "2", "--threads", "200", "--output", output]);
+        Assert.That(result.ExitCode, Is.Zero, "the warning of so many threads cannot be written, and nothing else is wrong");
+        Assert.That(Path.Combine(output, "model.safetensors"), Does.Exist);
+        Assert.That(Tool.RunInShell("\"$@\" 2>&-", ["evaluate", "--model", "nowhere"]).ExitCode, Is.EqualTo(2));
+    }
+
+    [Test]
     public void A_full_disk_behind_stdout_costs_nothing_that_was_trained_and_is_named()
     {
         string output = TestFolder.New();

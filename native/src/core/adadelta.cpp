@@ -176,9 +176,10 @@ uint64_t Adadelta::add_group(const std::vector<Tensor>& parameters, const std::v
     }
     const int32_t dtype = state_dtype(p.dtype());
     check_adadelta_types(p.dtype(), options);
-    slots.push_back({p, gradients[i], Tensor::zeros(context_, dtype, p.shape(), p.rank(), use_),
-                     Tensor::zeros(context_, dtype, p.shape(), p.rank(), use_), std::nullopt, std::nullopt, steps, i,
-                     group});
+    // Made before the slot: where the second fails, GCC 11 would forget the first in a slot that is half made (its bug 66139).
+    const Tensor square_avg = Tensor::zeros(context_, dtype, p.shape(), p.rank(), use_);
+    const Tensor acc_delta = Tensor::zeros(context_, dtype, p.shape(), p.rank(), use_);
+    slots.push_back({p, gradients[i], square_avg, acc_delta, std::nullopt, std::nullopt, steps, i, group});
     make_weights(slots.back(), options);
   }
   for (size_t i = 0; i < parameters.size(); ++i) {

@@ -30,7 +30,9 @@ void Adadelta::prepare_record() {
     const auto room = [&] {
       return Tensor::zeros(context_, slot.parameter.dtype(), slot.parameter.shape(), slot.parameter.rank());
     };
-    pending_.push_back({i, groups_[slot.group], room(), room(), room(), room()});
+    // Made before the record, as the state before its slot.
+    const Tensor parameter = room(), gradient = room(), square_avg = room(), acc_delta = room();
+    pending_.push_back({i, groups_[slot.group], parameter, gradient, square_avg, acc_delta});
   }
   if (!pending_.empty()) tape_.reserve(tape_.size() + 1);
 }
