@@ -150,7 +150,7 @@ public sealed class Trainer
     public IReadOnlyDictionary<string, string>? CheckpointMetadata { get; init; }
 
     /// <summary>
-    /// Takes a run up where a checkpoint has it: sets network, optimizer and schedule, so that <see cref="Fit"/>, or
+    /// Takes a run up where a checkpoint has it: sets network, optimizer (its options too, learning rate and rho among them) and schedule, so that <see cref="Fit"/>, or
     /// <see cref="EnumerateEpochs"/> with the history, goes on with the same bits as if the run had never stopped. Where anything does
     /// not fit, nothing is changed.
     /// </summary>
