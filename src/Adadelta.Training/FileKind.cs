@@ -51,6 +51,21 @@ internal static class FileKind
         return Of(start[..stream.ReadAtLeast(start, start.Length, throwOnEndOfStream: false)]);
     }
 
+    /// <summary>Whether a file of no other kind begins as text does: with printable characters and ends of lines alone.</summary>
+    public static bool IsText(FileStream stream)
+    {
+        stream.Position = 0;
+        Span<byte> start = stackalloc byte[StartBytes];
+        foreach (var value in start[..stream.ReadAtLeast(start, start.Length, throwOnEndOfStream: false)])
+        {
+            if (value is < (byte)' ' and not ((byte)'\t' or (byte)'\n' or (byte)'\r') or 0x7f)
+            {
+                return false;
+            }
+        }
+        return true;
+    }
+
     /// <summary>Opens a file to read.</summary>
     /// <exception cref="IOException">It is not there, cannot be read or is a folder.</exception>
     /// <exception cref="UnauthorizedAccessException">It may not be read.</exception>

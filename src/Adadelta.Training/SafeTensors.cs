@@ -243,6 +243,7 @@ public static class SafeTensors
     private static InvalidDataException NotSafeTensors(string path, FileStream stream, string otherwise) => new(
         FileKind.Of(stream) is { } kind and not FileKind.SafeTensors
             ? $"{path}: {kind}, expected a safetensors file"
+            : FileKind.IsText(stream) ? $"{path}: a text file, expected a safetensors file"
             : $"{path}: {otherwise}");
 
     // The file's length has been looked at before, but another process may cut it meanwhile.

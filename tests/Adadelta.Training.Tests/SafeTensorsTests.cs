@@ -222,6 +222,7 @@ public class SafeTensorsTests
         yield return Bytes([0, 0, 8, 3, 0, 0, 0xea, 0x60, 0, 0, 0, 28], "an IDX file");
         yield return Bytes([0x89, .. "PNG\r\n"u8, 0x1a, 0x0a], "a PNG image");
         yield return Case("{\"layers\":[]}", "JSON text");
+        yield return Case("Epoch,Step,Loss,LearningRate\n1,1,2.3,0.1\n", "a text file");
 
         static TestCaseData Case(string text, string message) => Bytes(Encoding.UTF8.GetBytes(text), message);
 
